@@ -76,7 +76,7 @@ def test_the_parts_of_a_row_are_what_the_model_reads(report):
     )
     assert parts(row, trained=True) == ["4.<|im_end|>"]
     assert [(part.style, part.message) for part in row.parts] == [
-        ("system", -1), ("user", 2), ("answer", 3), ("ending", -1),
+        ("system", 1), ("user", 2), ("answer", 3), ("ending", -1),
     ]  # fmt: skip
 
 

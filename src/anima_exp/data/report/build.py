@@ -17,8 +17,8 @@ from anima_exp.data.chat.asking import ChatPrompts
 from anima_exp.data.chat.dataset import ChatDataset
 from anima_exp.data.chat.masks import ChatMasks
 from anima_exp.data.chat.prepare import check_no_template, prepare_chat
+from anima_exp.data.chat.reading import as_read
 from anima_exp.data.chat.summary import summarize
-from anima_exp.data.chat.tokenize import recognized
 from anima_exp.data.chat.tokenize import tokenize as tokenize_chat
 from anima_exp.data.dataset import split_dataset
 from anima_exp.data.encode import limits, special_ids
@@ -178,11 +178,11 @@ def _of_conversations(
 def _as_read(main: Source, config: DataConfig) -> tuple[Recipe, Source, str]:
     """Return the recipe that reads the rows, the rows as it reads them, and its name."""
     with _quietly():
-        readable, recipe = recognized(main, config, formats.recipe(config.recipe))
-    if config.recipe != formats.AUTO:
-        return recipe, readable, config.recipe
-    rows = (row for _, row in main.read() if not isinstance(row, DataError))
-    return recipe, readable, f"auto: {recognize.auto(rows).recipe}"
+        readable, recipe = as_read(main, config)
+    name = config.recipe
+    if name == formats.AUTO:
+        name = f"auto: {recognize.auto_of(main).recipe}"
+    return recipe, readable, name
 
 
 @contextmanager
