@@ -13,7 +13,9 @@ from anima_exp.config.setting import setting
 class InspectDataConfig(RunConfig):
     """Every setting of `anima-exp data`."""
 
-    html: str | None = setting(None, "Write the report to this file as one self-contained page with histograms.")
+    html: str | None = setting(
+        None, "Write the report to this file as one self-contained page with histograms."
+    )
     show_rows: int = setting(
         4, "Show at most this many rows as they are trained on.", unit="rows", at_least=0
     )

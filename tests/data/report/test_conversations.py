@@ -1,9 +1,11 @@
 """What the report says about conversations, and which rows it shows."""
 
+import json
 import re
 
 import pytest
 from support.chat_tokenizers import chat_tokenizer
+from transformers import AutoTokenizer
 
 from anima_exp.config import TooLong
 from anima_exp.errors import ConfigError, DataError
@@ -154,6 +156,32 @@ def test_conversations_cannot_steer_the_terminal(reported, printed):
     text = printed(reported(row | {"col\x1b": "x"}, row))
     assert "\x1b" not in text and "\x07" not in text
     assert "⟦\\x1b]0;x\\x07[red]y<|im_end|>⟧" in text
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "template", "name"),
+    [
+        ("qwen2", "chatml", "reason_tool_use_demo_50.jsonl"),
+        ("llama", "guanaco", "glaive_toolcall_zh_demo.json"),
+    ],
+)
+def test_real_conversations_are_shown_whole_with_the_end_of_each_answer(
+    reported, printed, shared_data, tokenizer, template, name
+):
+    loaded = AutoTokenizer.from_pretrained(shared_data / "tokenizers" / tokenizer)
+    file = shared_data / "instruction" / "chat_demos" / name
+    text = file.read_text(encoding="utf-8")
+    rows = json.loads(text) if file.suffix == ".json" else map(json.loads, text.splitlines())
+    found = reported(*list(rows)[:50], tokenizer=loaded, template=template, recipe="auto")
+    for row in found.rows:
+        whole = "".join(part.text for part in row.parts)
+        tokens = int(row.description.split()[0].replace(",", ""))
+        assert sum(part.tokens for part in row.parts) == tokens
+        trained = [part.text for part in row.parts if part.trained]
+        ends = [end.strip() for end in found.facts["template"].split("end with ")[1].split("and")]
+        assert trained and all(one.endswith(tuple(ends)) for one in trained)
+        assert "�" not in whole
+    assert "\x1b" not in printed(found)
 
 
 def test_auto_says_what_it_reads_rows_as(reported):

@@ -1,7 +1,7 @@
 """Read and tokenize a data set for the report on it."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -147,7 +147,8 @@ def _of_conversations(
             whole = rows_of(replace(config, max_tokens=_NO_LIMIT))
     try:
         own = source.validation_source(config)
-        train, held, *_ = prepare_chat(config, main, own, tokenizer, stops=stops, cache=cache)
+        with _quietly() if own is None else nullcontext():
+            train, held, *_ = prepare_chat(config, main, own, tokenizer, stops=stops, cache=cache)
         split = _Split.of(train, held)
     except DataError as error:
         split = _Split(error=str(error))
