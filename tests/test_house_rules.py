@@ -20,7 +20,7 @@ COMMANDS = (
     "cli/program", "cli/help", "experiment/process_entry",
     "system/terminal", "system/signals", "system/forked", "display/*", "*/console", "sweeping/*", "judging/*",
     "tournament/*", "comparison/*", "publishing/*", "planner/report", "planner/grid",
-    "data/report", "inference/chat", "tiny/pretrain/*", "data/__main__",
+    "inference/chat", "tiny/pretrain/*", "data/__main__",
 )  # fmt: skip
 # These change the process and give it back: distributed/process_state.py restores what the last
 # two change.

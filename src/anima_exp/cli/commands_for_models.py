@@ -50,6 +50,7 @@ TRAIN = (
         (
             ("data=belle_merge model=llama7b", "lengths in tokens of llama7b"),
             ("data=local data.path=FILE data.recipe=alpaca", "your own file"),
+            ("data=local data.path=FILE data.recipe=auto html=data.html", "conversations; a page"),
         ),
         (
             "data.path",
@@ -60,9 +61,12 @@ TRAIN = (
             "data.max_tokens",
             "data.template",
             "data.train_on",
+            "show_rows",
+            "show_row",
+            "html",
             "cache_dir",
         ),
-        _RUN,
+        "anima_exp.config:InspectDataConfig",
         "data",
         ("data", "model"),
         details="Bad rows are counted, not refused.",
