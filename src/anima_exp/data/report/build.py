@@ -153,7 +153,8 @@ def _of_conversations(
     except DataError as error:
         split = _Split(error=str(error))
     recipe, readable, read_as = _as_read(main, config)
-    special, tools = _special_rows(readable, recipe, rows)
+    with _quietly():
+        special, tools = _special_rows(readable, recipe, rows)
     unshown = ""
     if tools and not ChatPrompts(template, tokenizer).shows(tools):
         unshown = readable.locate(special[TOOLS])

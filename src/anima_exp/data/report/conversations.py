@@ -27,7 +27,7 @@ _TURNS = {
     Kind.user: "user's turn",
     Kind.tool: "tool results",
     Kind.assistant: "answer",
-    Kind.prompt: "system and user",
+    Kind.prompt: LABELS[Kind.prompt],
 }  # segments of these kinds are turns, whose lengths are shown
 _STYLES = {Kind.assistant: "answer", Kind.text: "answer"}  # of other kinds: their name
 _MESSAGE = re.compile(r"\bmessage \d+\b")
@@ -85,8 +85,8 @@ def chat_report(
     leaks = {f"held out ({heldout:,}), but identical to a training row": leaked}
     return DataReport(
         name=source.name,
-        size=f"{meta.read:,} {_plural(source.unit)}, {conversations:,} conversations, "
-        f"{len(rows):,} rows to train on (recipe {recipe}, tokenizer {tokenizer_name})",
+        size=f"{meta.read:,} rows, {conversations:,} conversations, "
+        f"{len(rows):,} training rows (recipe {recipe}, tokenizer {tokenizer_name})",
         facts=facts,
         tokens=[
             TokenCount(label, summary.tokens[label], kind.is_trained)
@@ -102,7 +102,7 @@ def chat_report(
         remarks=remarks,
         skipped=meta.shown,
         counts={
-            _plural(source.unit): meta.read,
+            "rows": meta.read,
             "conversations": conversations,
             "answers": summary.answers,
             "tokens": sum(summary.tokens.values()),
@@ -114,10 +114,6 @@ def chat_report(
         ],
         split_error=split_error,
     )
-
-
-def _plural(unit: str) -> str:
-    return f"{unit}s"
 
 
 def _turns(rows: ChatDataset) -> dict[str, Int32Array]:
