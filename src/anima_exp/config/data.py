@@ -6,6 +6,9 @@ from enum import StrEnum
 from anima_exp.config.setting import LARGEST_SEED, MISSING, setting
 
 
+GENERATED = ("sample", "sample_chat")  # values of data.source whose rows the tiny world generates
+
+
 class BadRow(StrEnum):
     """The treatment of a row that cannot become an example."""
 
@@ -98,7 +101,9 @@ class DataConfig:
         "path to your own function or Format.",
     )
     source: str | None = setting(
-        None, "Id of a data set on the Hugging Face hub, or sample for the built-in tasks."
+        None,
+        "Id of a data set on the Hugging Face hub; sample or sample_chat for the built-in tasks or "
+        "conversations.",
     )
     path: str | None = setting(
         None, "Local .json, .jsonl, .ndjson, .csv, .tsv or .parquet file to read instead of source."
@@ -113,7 +118,8 @@ class DataConfig:
     )
     max_rows: int | None = setting(
         None,
-        "Read only the first rows of the data; null = all; source=sample generates as many.",
+        "Read only the first rows of the data; null = all; source=sample and sample_chat generate "
+        "as many.",
         unit="rows",
         above=0,
         formerly=("rows",),
@@ -121,7 +127,7 @@ class DataConfig:
     template: str | None = setting(
         None,
         "Chat template of conversations: tokenizer, chatml, llama3, mistral, gemma, guanaco, "
-        "vicuna, alpaca or a .jinja file; null = the tokenizer's own, or else the format whose "
+        "vicuna, alpaca, tiny or a .jinja file; null = the tokenizer's own, or else the format whose "
         "tokens it has.",
         since="0.2",
     )

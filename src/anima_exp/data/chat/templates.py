@@ -30,6 +30,7 @@ _TOKENS = {
     "guanaco": (),
     "vicuna": (),
     "alpaca": (),
+    "tiny": (),
 }
 NAMES = tuple(_TOKENS)
 _FALLBACK = "guanaco"  # the format of QLoRA's best models, which needs no token but EOS
