@@ -14,21 +14,25 @@ from typing import Any
 
 from anima_exp.tiny import phrases
 from anima_exp.tiny.phrases import Value
-from anima_exp.tiny.problems import DRAWS, LETTERS, Problem, check_part, part_of
+from anima_exp.tiny.problems import DRAWS, Problem, check_part, part_of
 
-CALCULATOR = {
-    "type": "function",
-    "function": {
-        "name": "calculator",
-        "description": "Compute a sum or a difference.",
-        "parameters": {
-            "type": "object",
-            "properties": {"expression": {"type": "string"}},
-            "required": ["expression"],
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": what,
+            "parameters": {
+                "type": "object",
+                "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+                "required": ["a", "b"],
+            },
         },
-    },
-}
-"""The schema of the tool that the assistant may call."""
+    }
+    for name, what in (("sum", "Compute a + b."), ("difference", "Compute a - b."))
+]
+"""The schemas of the tools that the assistant may call."""
+_TOOL_OF = {"addition": "sum", "subtraction": "difference"}
 
 # What a later turn asks about the answer before it.
 FOLLOW_UPS = {
@@ -39,13 +43,12 @@ FOLLOW_UPS = {
     "reversal": ("Say it in reverse order.", "Now write that backwards."),
 }
 CALCULATIONS = {
-    "addition": ("Use the calculator: {a} plus {b}.", "Compute {a} plus {b} with the calculator."),
+    "addition": ("Use a tool: {a} plus {b}.", "Find the sum of {a} and {b} with a tool."),
     "subtraction": (
-        "Use the calculator: {a} minus {b}.",
-        "Compute {a} minus {b} with the calculator.",
+        "Use a tool: {a} minus {b}.",
+        "Find the difference between {a} and {b} with a tool.",
     ),
 }
-_TICKET = 8  # letters and digits of a ticket's number
 _TURNS = (2, 3)  # with a tool, its call and its result are the first turn
 _ATTEMPTS = 50  # draws of a problem before the conversation begins again
 
@@ -104,12 +107,8 @@ class _World:
         templates = phrases.TEMPLATES[problem.kind]["en"]
         question = phrases.phrase(self.rng.choice(templates), problem.slots, "en")
         dialogue = Dialogue(kind)
-        dialogue.ask(problem, f"Ticket {self.ticket()}: {question}")
+        dialogue.ask(problem, question)
         return dialogue
-
-    def ticket(self) -> str:
-        """Return a random number, which no answer depends on."""
-        return " ".join(self.rng.choices(LETTERS + "0123456789", k=_TICKET))
 
     def follow(self, dialogue: Dialogue, *follow_ups: "_FollowUp") -> None:
         """Add a turn about the last answer."""
@@ -140,8 +139,8 @@ def _parity(answer: Value, rng: random.Random) -> Problem:
 
 def _position(answer: Value, rng: random.Random) -> Problem:
     items = _items(answer)
-    how = rng.choice(list(phrases.ORDINALS))
-    found = items[{"first": 0, "second": 1, "third": 2, "last": -1}[how]]
+    how = rng.choice(("first", "last"))
+    found = items[0 if how == "first" else -1]
     return Problem("position", {"how": how, "items": items}, found)
 
 
@@ -177,11 +176,10 @@ def calculator(world: _World, turns: int) -> Dialogue:
     """A call of the calculator, its result, and perhaps a question about the result."""
     problem = world.draw(world.rng.choice((_large_sum, _large_difference)))
     template = world.rng.choice(CALCULATIONS[problem.kind])
-    question = f"Ticket {world.ticket()}: {phrases.phrase(template, problem.slots, 'en')}"
-    sign = "+" if problem.kind == "addition" else "-"
-    dialogue = Dialogue("calculator", problems=[problem], tools=[CALCULATOR])
-    expression = f"{problem.slots['a']} {sign} {problem.slots['b']}"
-    call = {"name": "calculator", "arguments": {"expression": expression}}
+    question = phrases.phrase(template, problem.slots, "en")
+    dialogue = Dialogue("calculator", problems=[problem], tools=TOOLS)
+    numbers = {name: int(str(problem.slots[name])) for name in ("a", "b")}
+    call = {"name": _TOOL_OF[problem.kind], "arguments": numbers}
     result = str(problem.answer)
     dialogue.messages += [
         {"role": "user", "content": question},
@@ -190,7 +188,7 @@ def calculator(world: _World, turns: int) -> Dialogue:
             "content": "",
             "tool_calls": [{"type": "function", "function": call}],
         },
-        {"role": "tool", "name": "calculator", "content": result},
+        {"role": "tool", "name": call["name"], "content": result},
         {"role": "assistant", "content": result},
     ]
     if turns > 2:
