@@ -29,6 +29,7 @@ RESTORED = {
     "distributed/process_group": "environment",
     "distributed/environment": "environment",
     "system/hardware": "environment",
+    "system/forked": "environment",
     "libraries/quiet": "warnings",
 }
 PRINTING = {"tell", "tell_lines", "note", "write", "console"}  # of system/terminal.py

@@ -20,12 +20,12 @@ def report(config: RunConfig) -> None:
     from anima_exp.data.encode import limits, special_ids
     from anima_exp.data.quality import count_issues, count_leaked
     from anima_exp.data.report import DatasetSummary, show
-    from anima_exp.data.rows import TokenizedDataset
+    from anima_exp.data.rows import ExampleDataset
     from anima_exp.data.tokenize import tokenize
     from anima_exp.errors import DataError
     from anima_exp.model.tokenizer import load_tokenizer
 
-    formats.template(config.data.prompt_template)
+    formats.for_answers(config.data.prompt_template, key="data.prompt_template")
     # The report counts bad rows, so reading must not stop at the first one.
     data = replace(config.data, on_bad_row=BadRow.skip)
     main = source.training_source(data)
@@ -41,13 +41,14 @@ def report(config: RunConfig) -> None:
     except DataError as error:
         split_error = str(error)
     before_prompt = len(special_ids(tokenizer)[0])
+    rows = ExampleDataset(tokens, np.arange(len(tokens)), limits(data))
     result = DatasetSummary(
         source=main,
         recipe=data.recipe,
         tokenizer_name=config.model.tokenizer or config.model.source,
-        rows=TokenizedDataset(tokens, np.arange(len(tokens)), limits(data)),
+        rows=rows,
         meta=tokens.meta,
-        issues=count_issues(tokens, before_prompt=before_prompt),
+        issues=count_issues(rows, before_prompt=before_prompt),
         heldout=heldout,
         leaked=overlap,
         split_error=split_error,

@@ -37,7 +37,8 @@ def mine(tmp_path, monkeypatch):
 
 
 def test_every_recipe_and_every_template_stands_in_an_entry():
-    assert {one.recipe for one in FORMATS.values() if one.recipe} == {*functions(recipes).values()}
+    of_examples = {one.recipe for one in FORMATS.values() if not one.conversations}
+    assert of_examples - {None} == {*functions(recipes).values()}
     assert {one.prompt for one in FORMATS.values() if one.prompt} == {
         *functions(templates).values()
     }
@@ -45,7 +46,9 @@ def test_every_recipe_and_every_template_stands_in_an_entry():
 
 @pytest.mark.parametrize("name", formats.WITH_RECIPE)
 def test_the_prompt_template_of_a_recipe_exists(name):
-    assert formats.prompt_template_of(name) in formats.WITH_PROMPT
+    template = formats.prompt_template_of(name)
+    assert formats.for_answers(template, key="data.prompt_template").name == template
+    assert (template == formats.CHAT) == formats.holds_conversations(name)
 
 
 @pytest.mark.parametrize("name", ["guanaco_chat", "guanaco_benchmark"])

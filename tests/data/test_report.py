@@ -13,7 +13,7 @@ from anima_exp.data import source
 from anima_exp.data.encode import limits
 from anima_exp.data.quality import count_issues, count_leaked
 from anima_exp.data.report import DatasetSummary, printable, show
-from anima_exp.data.rows import TokenizedDataset
+from anima_exp.data.rows import ExampleDataset
 from anima_exp.data.tokenize import tokenize
 
 
@@ -25,13 +25,14 @@ def report(tmp_path):
         config = local(write_rows(tmp_path / "a.jsonl", *rows), on_bad_row=BadRow.skip, **settings)
         tokenizer, main = byte_tokenizer(), source.training_source(config)
         tokens = tokenize(main, config, tokenizer, cache=tmp_path / "cache")
+        rows = ExampleDataset(tokens, np.arange(len(tokens)), limits(config))
         found = DatasetSummary(
             source=main,
             recipe=config.recipe,
             tokenizer_name="bytes",
-            rows=TokenizedDataset(tokens, np.arange(len(tokens)), limits(config)),
+            rows=rows,
             meta=tokens.meta,
-            issues=count_issues(tokens, before_prompt=1),
+            issues=count_issues(rows, before_prompt=1),
             heldout=0,
             leaked=0,
             split_error=None,
@@ -102,7 +103,7 @@ def test_columns_that_the_recipe_does_not_read_are_named(report):
 def test_held_out_rows_that_are_trained_on_are_found(report):
     rows = report(row("a", "1"), row("b", "1"), row("a", "1"))[1].rows
     some = [
-        TokenizedDataset(rows.tokens, np.array(order), rows.limits) for order in ([0, 1], [2], [1])
+        ExampleDataset(rows.tokens, np.array(order), rows.limits) for order in ([0, 1], [2], [1])
     ]
     assert count_leaked(some[0], some[1]) == 1
     assert count_leaked(some[1], some[2]) == 0

@@ -6,7 +6,7 @@ import re
 import pytest
 from support.byte_tokenizer import local
 
-from anima_exp.data import readers, tokenize
+from anima_exp.data import apply_recipe, readers
 from anima_exp.data.file_rows import FileRow
 from anima_exp.errors import DataError
 
@@ -56,7 +56,7 @@ def test_skipping_is_advised_only_where_it_leaves_rows(tmp_path):
     def refused(*rows):
         file.write_text("\n".join(map(json.dumps, rows)))
         with pytest.raises(DataError) as told:
-            tokenize.check_rows(local(file))
+            apply_recipe.check_rows(local(file))
         return str(told.value)
 
     all_bad = refused(nan, nan)

@@ -315,7 +315,10 @@ def own_recipe(tmp_path, monkeypatch):
         ),
         ("return Example('', 3)", "the response is not text but int"),
         ("return Example(row['q'], ' ')", "the response is empty"),
-        ("return None", "the recipe returned NoneType, not an Example or a list"),
+        (
+            "return None",
+            "the recipe returned NoneType, not an Example, a Conversation or a list of one of them",
+        ),
     ],
 )
 def test_what_a_recipe_of_your_own_gets_wrong_has_a_place_too(tokens_of, own_recipe, body, message):

@@ -1,5 +1,6 @@
 """Read, tokenize and split a data set into training rows and held-out rows."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anima_exp.config import DataConfig
-from anima_exp.data import encode, source
-from anima_exp.data import rows as split
+from anima_exp.data import encode, formats, source
+from anima_exp.data.chat.prepare import ChatData, check_no_template, prepare_chat
 from anima_exp.data.notes import notes
-from anima_exp.data.rows import TokenizedDataset
+from anima_exp.data.rows import ExampleDataset, TokenizedDataset, orders
 from anima_exp.data.source import Source
 from anima_exp.data.token_cache import Meta, Tokens
 from anima_exp.data.tokenize import tokenize
@@ -46,29 +47,46 @@ class DatasetSplits:
     counts: Counts
     fingerprint: str  # of the source rows only
     notes: dict[str, str] = field(default_factory=dict)  # remarks about the rows, by heading
+    chat: ChatData | None = None  # if the rows are conversations
 
 
 def prepare(
-    config: DataConfig, tokenizer: "PreTrainedTokenizerBase", *, cache: Path
+    config: DataConfig,
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    cache: Path,
+    stops: Collection[int] = (),
 ) -> DatasetSplits:
     """Read, tokenize and split a data set.
 
     Args:
         cache: the cache folder, which keeps the token ids.
+        stops: the ids at which the base model's generation stops, besides EOS.
 
     Raises:
         DataError: if a source cannot be read, a row is bad, or nothing is left to train on.
-        ConfigError: if there is no such recipe.
+        ConfigError: if there is no such recipe, or the chat template cannot be trained with.
     """
     main, own = source.training_source(config), source.validation_source(config)
-    tokens = tokenize(main, config, tokenizer, cache=cache)
-    train, heldout, metas = split_dataset(config, tokenizer, tokens, own, cache=cache)
+    chat: ChatData | None = None
+    train: TokenizedDataset
+    heldout: TokenizedDataset
+    if formats.holds_conversations(config.recipe):
+        train, heldout, metas, chat = prepare_chat(
+            config, main, own, tokenizer, stops=stops, cache=cache
+        )
+    else:
+        check_no_template(config)
+        tokens = tokenize(main, config, tokenizer, cache=cache)
+        train, heldout, metas = split_dataset(config, tokenizer, tokens, own, cache=cache)
+    totals = {rows.cache_key: rows.total for rows in (train, heldout)}
     return DatasetSplits(
         train=train,
         heldout=heldout,
         counts=_count(train, heldout, metas),
         fingerprint=source.joint_fingerprint(main, own),
-        notes=notes(metas, examples=_examples(train, heldout), recipe=config.recipe),
+        notes=notes(metas, examples=sum(totals.values()), recipe=config.recipe),
+        chat=chat,
     )
 
 
@@ -79,39 +97,32 @@ def split_dataset(
     own: Source | None,
     *,
     cache: Path,
-) -> tuple[TokenizedDataset, TokenizedDataset, list[Meta]]:
+) -> tuple[ExampleDataset, ExampleDataset, list[Meta]]:
     """Return the training rows, the held-out rows, and the statistics of what was read.
 
     Args:
         own: the source of the held-out rows; None if they are drawn from the training source.
     """
-    limits, seed = encode.limits(config), config.heldout_seed
-    if own is None:
-        order, held_order = split.split(tokens.rows, heldout=config.heldout_rows, seed=seed)
-        held_tokens, metas = tokens, [tokens.meta]
-    else:
-        held_tokens = tokenize(own, config, tokenizer, cache=cache)
-        order = split.shuffled(len(tokens), seed=seed)
-        # A separate held-out source may have fewer rows than data.heldout_rows. Then all are used.
-        held_order = split.first(split.shuffled(len(held_tokens), seed=seed), config.heldout_rows)
-        metas = [tokens.meta, held_tokens.meta]
-    train = TokenizedDataset(tokens, split.first(order, config.max_train_rows), limits)
-    return train, TokenizedDataset(held_tokens, held_order, limits), metas
-
-
-def _examples(train: TokenizedDataset, heldout: TokenizedDataset) -> int:
-    separate = heldout.tokens is not train.tokens
-    return len(train.tokens) + (len(heldout.tokens) if separate else 0)
+    limits = encode.limits(config)
+    held_tokens = tokens if own is None else tokenize(own, config, tokenizer, cache=cache)
+    order, held_order = orders(config, tokens.rows, held_tokens.rows, own_source=own is not None)
+    metas = [tokens.meta] if own is None else [tokens.meta, held_tokens.meta]
+    train = ExampleDataset(tokens, order, limits)
+    return train, ExampleDataset(held_tokens, held_order, limits), metas
 
 
 def _count(train: TokenizedDataset, heldout: TokenizedDataset, metas: list[Meta]) -> Counts:
+    prompts = responses = 0
+    if isinstance(train, ExampleDataset):
+        prompts = int((train.full_prompt_lengths > train.limits.max_prompt).sum())
+        responses = int((train.full_response_lengths > train.limits.max_response).sum())
     return Counts(
         rows=sum(meta.read for meta in metas),
         skipped=sum(meta.skipped for meta in metas),
         train=len(train),
         heldout=len(heldout),
-        truncated_prompts=int((train.full_prompt_lengths > train.limits.max_prompt).sum()),
-        truncated_responses=int((train.full_response_lengths > train.limits.max_response).sum()),
+        truncated_prompts=prompts,
+        truncated_responses=responses,
         without_labels=int((train.label_counts <= 0).sum()),
         train_tokens=int(train.lengths.sum(dtype=np.int64)),
         label_tokens=int(train.label_counts.sum(dtype=np.int64)),

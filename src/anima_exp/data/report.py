@@ -13,7 +13,7 @@ from rich.text import Text
 
 from anima_exp.data.notes import notes
 from anima_exp.data.quality import QualityIssues
-from anima_exp.data.rows import Int32Array, TokenizedDataset
+from anima_exp.data.rows import ExampleDataset, Int32Array
 from anima_exp.data.source import Source
 from anima_exp.data.token_cache import Meta
 from anima_exp.system.terminal import printable
@@ -67,7 +67,7 @@ class DatasetSummary:
     source: Source
     recipe: str
     tokenizer_name: str
-    rows: TokenizedDataset  # every example, in the source's order
+    rows: ExampleDataset  # every example, in the source's order
     meta: Meta
     issues: QualityIssues
     heldout: int
@@ -104,7 +104,7 @@ def _table(title: str) -> Table:
     return Table(title, box=SIMPLE_HEAD, pad_edge=False)
 
 
-def _quantiles(rows: TokenizedDataset) -> Table:
+def _quantiles(rows: ExampleDataset) -> Table:
     table = _table("Length in tokens")
     table.add_column("prompt, with BOS", justify="right")
     table.add_column("response, with EOS", justify="right")
@@ -116,7 +116,7 @@ def _quantiles(rows: TokenizedDataset) -> Table:
     return table
 
 
-def _truncations(rows: TokenizedDataset) -> Table:
+def _truncations(rows: ExampleDataset) -> Table:
     table = _table("What the limits cut off")
     for name in ("limit", "rows cut", "of all", "tokens cut", "of all"):
         table.add_column(name, justify="right")
@@ -152,7 +152,7 @@ def _problems(summary: DatasetSummary) -> Table:
     return table
 
 
-def _recommendation(rows: TokenizedDataset) -> Text:
+def _recommendation(rows: ExampleDataset) -> Text:
     pair = [f"data.{key}={recommended(lengths)}" for key, lengths, _ in _limits(rows)]
     rule = (
         f"Recommended: the smallest multiples of {STEP} that keep "
@@ -161,14 +161,14 @@ def _recommendation(rows: TokenizedDataset) -> Text:
     return Text.assemble("\n", rule, "\n  ", (" ".join(pair), "bold"))
 
 
-def _limits(rows: TokenizedDataset) -> list[tuple[str, Int32Array, int]]:
+def _limits(rows: ExampleDataset) -> list[tuple[str, Int32Array, int]]:
     return [
         ("max_prompt_tokens", rows.full_prompt_lengths, rows.limits.max_prompt),
         ("max_response_tokens", rows.full_response_lengths, rows.limits.max_response),
     ]
 
 
-def _rows_to_show(rows: TokenizedDataset) -> list[int]:
+def _rows_to_show(rows: ExampleDataset) -> list[int]:
     """Return the first row and the first truncated row, or the second if none is truncated."""
     over = rows.full_response_lengths > rows.limits.max_response
     over |= rows.full_prompt_lengths > rows.limits.max_prompt

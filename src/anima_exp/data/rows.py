@@ -1,10 +1,13 @@
 """Split the examples of a data set, and serve them as rows of ids and labels to a trainer."""
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from anima_exp.config import DataConfig
 from anima_exp.data import encode
 from anima_exp.data.encode import TruncationLimits
 from anima_exp.data.token_cache import Tokens
@@ -32,6 +35,45 @@ def split(rows: npt.NDArray[np.int64], *, heldout: int, seed: int) -> tuple[Orde
     return _examples_of_rows(order[heldout:], starts, counts), _examples_of_rows(
         order[:heldout], starts, counts
     )
+
+
+def orders(
+    config: DataConfig,
+    rows: npt.NDArray[np.int64],
+    held_rows: npt.NDArray[np.int64],
+    *,
+    own_source: bool,
+) -> tuple[Order, Order]:
+    """Return which examples are trained on, and which are held out, in their order.
+
+    Args:
+        rows: the source row of each training example, ascending.
+        held_rows: the same of the examples from which held-out ones are taken. They may be
+            another reading of the same source rows.
+        own_source: the held-out rows have a source of their own.
+
+    Raises:
+        DataError: if nothing would be left to train on.
+    """
+    seed = config.heldout_seed
+    if own_source:
+        order = shuffled(len(rows), seed=seed)
+        # A separate held-out source may have fewer rows than data.heldout_rows. Then all are used.
+        held_order = first(shuffled(len(held_rows), seed=seed), config.heldout_rows)
+    else:
+        order, held_order = split(rows, heldout=config.heldout_rows, seed=seed)
+        if held_rows is not rows:
+            held_order = _same_rows(rows[held_order], held_rows)
+    return first(order, config.max_train_rows), held_order
+
+
+def _same_rows(wanted: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Order:
+    """Return the examples of the source rows `wanted`, in their order."""
+    _, at = np.unique(wanted, return_index=True)
+    chosen = wanted[np.sort(at)]
+    starts = np.searchsorted(rows, chosen, side="left")
+    counts = np.searchsorted(rows, chosen, side="right") - starts
+    return _examples_of_rows(np.arange(len(chosen)), starts, counts)
 
 
 def check_heldout(heldout: int, *, of: int) -> None:
@@ -68,16 +110,83 @@ def first(order: Order, limit: int | None) -> Order:
 Int32Array = npt.NDArray[np.int32]
 
 
-class TokenizedDataset:
-    """Examples of a data set as rows of `input_ids` and `labels`, with their lengths as arrays."""
+class TokenizedDataset(ABC):
+    """Rows of a data set as `input_ids` and `labels`, with their lengths as arrays."""
 
-    def __init__(self, tokens: Tokens, order: Order, limits: TruncationLimits) -> None:
-        self.tokens = tokens
-        self.order = order  # the examples of `tokens`, in this order
-        self.limits = limits
+    order: Order  # the rows of the source's tokens, in this order
 
     def __len__(self) -> int:
         return len(self.order)
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> dict[str, npt.NDArray[np.int64]]:
+        """Return `input_ids` and `labels` of a row, both `[T]`."""
+
+    @property
+    @abstractmethod
+    def lengths(self) -> Int32Array:
+        """The tokens of each row, `[N]`."""
+
+    @property
+    @abstractmethod
+    def label_counts(self) -> Int32Array:
+        """The tokens of each row that the loss is computed on, `[N]`.
+
+        Nothing predicts the first token of a row.
+        """
+
+    @property
+    @abstractmethod
+    def full_prompt_lengths(self) -> Int32Array:
+        """The tokens before the last answer of each row, before truncation, `[N]`."""
+
+    @property
+    @abstractmethod
+    def cache_key(self) -> str:
+        """The key of the cached token ids, which covers all that they depend on."""
+
+    @property
+    @abstractmethod
+    def total(self) -> int:
+        """How many rows the source has, of which these are a part."""
+
+    @abstractmethod
+    def source_row(self, index: int) -> int:
+        """Return the number of the source row that a row came from."""
+
+    @abstractmethod
+    def questions(self, index: int) -> "list[QuestionIds]":
+        """Return the questions of a row to the model, and the reference answers."""
+
+    @abstractmethod
+    def hashes(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return a hash of each row without its last answer, and of the whole row, both `[N]`."""
+
+    def prompt_ids(self, index: int) -> npt.NDArray[np.int64]:
+        """Return the prompt of the last answer as the model sees it, with BOS."""
+        return self.questions(index)[-1].prompt
+
+    def response_ids(self, index: int) -> npt.NDArray[np.int64]:
+        """Return the last answer, complete and without the token that ends it."""
+        return self.questions(index)[-1].response
+
+
+@dataclass(frozen=True)
+class QuestionIds:
+    """A prompt and its reference answer, without the token that ends it."""
+
+    prompt: npt.NDArray[np.int64]
+    response: npt.NDArray[np.int64]
+    turn: int = 1  # its number in the conversation, from 1
+
+
+class ExampleDataset(TokenizedDataset):
+    """Prompts and responses as rows. Both are truncated to the limits of `data`."""
+
+    def __init__(self, tokens: Tokens, order: Order, limits: TruncationLimits) -> None:
+        self.tokens = tokens
+        self.order = order
+        self.limits = limits
 
     def __getitem__(self, index: int) -> dict[str, npt.NDArray[np.int64]]:
         example = self.order[index]
@@ -85,14 +194,30 @@ class TokenizedDataset:
         ids, labels = encode.encode(prompt, response, self.limits)
         return {"input_ids": ids, "labels": labels}
 
-    def prompt_ids(self, index: int) -> npt.NDArray[np.int64]:
-        """Return the prompt as the model sees it: BOS first, at most data.max_prompt_tokens."""
-        prompt = self.tokens.prompt(self.order[index])[: self.limits.max_prompt]
-        return prompt.astype(np.int64)
+    @property
+    def cache_key(self) -> str:
+        return self.tokens.folder.name
 
-    def response_ids(self, index: int) -> npt.NDArray[np.int64]:
-        """Return the complete response without its EOS, as the reference answer."""
-        return self.tokens.response(self.order[index])[:-1].astype(np.int64)
+    @property
+    def total(self) -> int:
+        return len(self.tokens)
+
+    def source_row(self, index: int) -> int:
+        return int(self.tokens.rows[self.order[index]])
+
+    def questions(self, index: int) -> list[QuestionIds]:
+        """Return the prompt, at most data.max_prompt_tokens of it, and the complete response."""
+        prompt = self.tokens.prompt(self.order[index])[: self.limits.max_prompt]
+        response = self.tokens.response(self.order[index])[:-1]
+        return [QuestionIds(prompt.astype(np.int64), response.astype(np.int64))]
+
+    def hashes(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        prompts, pairs = np.empty((2, len(self)), dtype=np.int64)
+        for i, example in enumerate(self.order):
+            prompt = self.tokens.prompt(example).tobytes()
+            prompts[i] = hash(prompt)
+            pairs[i] = hash((prompt, self.tokens.response(example).tobytes()))
+        return prompts, pairs
 
     @cached_property
     def full_prompt_lengths(self) -> Int32Array:

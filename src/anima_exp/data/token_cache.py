@@ -1,6 +1,4 @@
-"""Store the token ids of a data set on disk, and map them into memory.
-
-A set is written to a temporary folder, which is then renamed, so a set is complete or absent.
+"""Store the token ids of prompts and responses on disk, and map them into memory.
 
 ids.npy      int32  every prompt (BOS first) and response (EOS last), one after the other
 starts.npy   int64  where each example starts in ids, and where the last one ends
@@ -12,12 +10,7 @@ meta.json           how many rows were read, and which were left out; SHA-256 of
 import hashlib
 import inspect
 import json
-import os
-import secrets
-import shutil
-import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,17 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 import anima_exp
+from anima_exp.data.array_folder import ArrayFolder, open_arrays
 from anima_exp.data.encode import special_ids
-from anima_exp.system import hashing, json_files
+from anima_exp.system import json_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-META = "meta.json"
 _ARRAYS = ("ids", "starts", "prompts", "rows")
 _SHOWN = 5  # skipped rows whose positions are kept
-_DRAFT = ".draft-"
-_ABANDONED_SECONDS = 24 * 3600  # nothing takes a day to tokenize: its process was killed
 
 
 @dataclass
@@ -52,6 +43,7 @@ class Meta:
     spelled: int = 0  # examples that contain a special token as text
     first_spelled: str = ""  # the first of them: file, row and token
     unread: dict[str, int] = field(default_factory=dict)  # rows with content, by unread column
+    chat: dict[str, int] = field(default_factory=dict)  # of conversations: see chat/counts.py
 
     def record_skipped(self, location: str, reason: str) -> None:
         """Count a skipped row."""
@@ -96,49 +88,40 @@ def open_tokens(folder: Path) -> Tokens:
         OSError, ValueError: if the folder is missing or damaged.
         NewerFileError: if a later version of anima-exp wrote it.
     """
-    file = folder / META
-    try:
-        kept = json_files.read_versioned(json_files.read_table(file), file, json_files.TOKENS)
-        sums = kept.pop("sha256", None)  # the first version stored none
-        meta = Meta(**kept)
-        ids, starts, prompts, rows = (
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS
-        )
-        if sums is not None and sums != _sums(folder):
-            raise ValueError("its bytes have changed")
-    except (TypeError, EOFError) as error:
-        raise ValueError(f"{folder}: {error}") from error
+    kept, (ids, starts, prompts, rows) = open_arrays(folder, _ARRAYS, json_files.TOKENS)
+    meta = meta_of(kept, folder)
     if not len(starts) - 1 == len(prompts) == len(rows) or starts[-1] != len(ids):
         raise ValueError(f"{folder}: its files do not belong together")
     return Tokens(folder, ids, starts, prompts, rows, meta)
 
 
-class TokenWriter:
-    """Write token ids to a temporary folder, and rename it when all are written.
+def meta_of(kept: dict[str, Any], folder: Path) -> Meta:
+    """Return the statistics in a meta.json.
 
-    The ids go to the disk as they come, so a set of 700,000 rows need not fit into memory twice.
+    Raises:
+        ValueError: if it has others.
     """
+    try:
+        return Meta(**kept)
+    except TypeError as error:
+        raise ValueError(f"{folder}: {error}") from error
+
+
+class TokenWriter:
+    """Write token ids to a temporary folder, and rename it when all are written."""
 
     def __init__(self, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(target.parent)
-        self.target = target
-        self.folder = target.with_name(f"{_DRAFT}{secrets.token_hex(8)}")
-        self.folder.mkdir()  # mkdtemp would create a folder that only its owner may read
         self.meta = Meta()
-        self._ids = (self.folder / "ids.npy").open("wb")
+        self._folder = ArrayFolder(target)
         self._starts = [0]
         self._prompts: list[int] = []
         self._rows: list[int] = []
-        self._write_header()
 
     def __enter__(self) -> "TokenWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # on a full disk, which has raised an error already
-            self._ids.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._folder.close()
 
     def __len__(self) -> int:
         return len(self._prompts)
@@ -152,64 +135,16 @@ class TokenWriter:
             self._rows.append(row)
             self._prompts.append(len(prompt))
             self._starts.append(self._starts[-1] + len(prompt) + len(response))
-        self._ids.write(np.array(flat, dtype="<i4").tobytes())
+        self._folder.append(flat)
 
     def commit(self) -> Tokens:
         """Rename the folder to its final name, unless another process has written the same set."""
-        self._ids.seek(0)
-        self._write_header()
-        self._ids.close()
-        np.save(self.folder / "starts.npy", np.array(self._starts, dtype=np.int64))
-        np.save(self.folder / "prompts.npy", np.array(self._prompts, dtype=np.int32))
-        np.save(self.folder / "rows.npy", np.array(self._rows, dtype=np.int64))
-        kept = {**asdict(self.meta), "sha256": _sums(self.folder)}
-        kept = json_files.stamp(kept, json_files.TOKENS)
-        meta = json.dumps(kept, ensure_ascii=False, indent=2)
-        (self.folder / META).write_text(meta, encoding="utf-8")
-        try:
-            return open_tokens(self.target)
-        except (OSError, ValueError):
-            self._move()
-        return open_tokens(self.target)
-
-    def _move(self) -> None:
-        # A folder cannot replace one that has files. So a damaged one is removed first. A complete
-        # one that another process has renamed in the meantime is used as it is.
-        for _ in range(2):
-            try:
-                os.rename(self.folder, self.target)
-                return
-            except OSError:
-                if not self.target.is_dir():
-                    raise
-                try:
-                    open_tokens(self.target)
-                    return
-                except (OSError, ValueError):
-                    shutil.rmtree(self.target, ignore_errors=True)
-        raise OSError(f"{self.target} cannot be replaced")
-
-    def _write_header(self) -> None:
-        # NumPy pads a header so that its first axis may grow to any length in place.
-        shape = {"descr": "<i4", "fortran_order": False, "shape": (self._starts[-1],)}
-        np.lib.format.write_array_header_1_0(self._ids, shape)
-
-
-def _sums(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each array, which takes 0.02 s for the ids of 52,000 rows."""
-    files = [folder / f"{name}.npy" for name in _ARRAYS]
-    hashes = hashing.sha256_of_all(files, cache=folder.parents[1])
-    return dict(zip(_ARRAYS, hashes, strict=True))
-
-
-def _remove_abandoned(folder: Path) -> None:
-    for draft in folder.glob(f"{_DRAFT}*"):
-        try:
-            abandoned = time.time() - draft.stat().st_mtime > _ABANDONED_SECONDS
-        except FileNotFoundError:  # renamed in this moment
-            continue
-        if abandoned:
-            shutil.rmtree(draft, ignore_errors=True)
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "starts": np.array(self._starts, dtype=np.int64),
+            "prompts": np.array(self._prompts, dtype=np.int32),
+            "rows": np.array(self._rows, dtype=np.int64),
+        }
+        return self._folder.commit(arrays, asdict(self.meta), json_files.TOKENS, opened=open_tokens)
 
 
 # The key of a set names everything that its ids depend on. A run stores the key and resumes only
@@ -243,7 +178,7 @@ def key(
         named: data.recipe, which distinguishes two functions that one function has returned.
     """
     name, file = _location(recipe, named)
-    shipped = file is not None and _PACKAGE in Path(file).parents
+    shipped = _is_shipped(file)
     parts = [
         str(_FORMAT),
         fingerprint,
@@ -257,6 +192,18 @@ def key(
         own = _sha256(Path(file).read_text(encoding="utf-8"))
         code.insert(0 if Path(file) < _PACKAGE / "data" else len(code), own)
     return hashlib.sha256(b"".join(map(bytes.fromhex, hashes + code))).hexdigest()[:32]
+
+
+def code_of(recipe: Callable[..., Any], named: str) -> tuple[str, str]:
+    """Return the name of a recipe, and the hash of its module if it is a user's own."""
+    name, file = _location(recipe, named)
+    if file is None or _is_shipped(file) or not file.endswith(".py"):
+        return name, ""
+    return name, _sha256(Path(file).read_text(encoding="utf-8"))
+
+
+def _is_shipped(file: str | None) -> bool:
+    return file is not None and _PACKAGE in Path(file).parents
 
 
 def _location(recipe: Callable[..., Any], named: str) -> tuple[str, str | None]:

@@ -59,19 +59,22 @@ def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> dic
 
 
 def _run(config: EvaluateConfig, world: ProcessGroup) -> dict[str, float]:
+    from anima_exp.data.chat.prepare import use_template
     from anima_exp.data.dataset import prepare
+    from anima_exp.model.base_config import generation_stops
     from anima_exp.model.tokenizer import load_tokenizer
 
     _refuse(config)
-    formats.template(config.data.prompt_template)
+    formats.for_answers(config.data.prompt_template, key="data.prompt_template")
     heldout: TokenizedDataset | tuple[()] = ()
-    tokenizer = load_tokenizer(config.model)
+    tokenizer, stops = load_tokenizer(config.model), generation_stops(config.model)
     on = config.evals
     if on.heldout or on.custom or (on.exact_match and config.data.exact_answers):
         cache = paths.cache(config.cache_dir)
         heldout = world.main_process_first(
-            lambda: prepare(config.data, tokenizer, cache=cache)
+            lambda: prepare(config.data, tokenizer, cache=cache, stops=stops)
         ).heldout
+    use_template(config.data, tokenizer, stops)
     evals = world.main_process_first(lambda: prepare_evals(config, tokenizer, heldout))
     if config.export_prompts:
         world.run_on_main(

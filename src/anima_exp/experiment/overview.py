@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anima_exp.config import Quantization, RunConfig
+from anima_exp.config.data import GENERATED
 from anima_exp.events import Plan, emit
 from anima_exp.model.linear_layers import Parameters
 from anima_exp.planner.execution import Execution, Placement
@@ -45,6 +46,7 @@ def overview_lines(run: Overview) -> dict[str, str]:
         ),
         "trains": _describe_trainable(config, run.setup.parameters),
         "data": _data(run),
+        **_chat(run),
         **_notes(run),
         "steps": steps(
             run.setup.steps,
@@ -124,13 +126,21 @@ def _data(run: Overview) -> str:
     parts = [f"{counts.train:,} training rows, {counts.heldout:,} held out"]
     if counts.skipped:
         parts.append(f"{counts.skipped:,} skipped")
-    parts.append(f"{cut:,} truncated" if cut else "none truncated")
+    if run.setup.data.chat is None:
+        parts.append(f"{cut:,} truncated" if cut else "none truncated")
     return f"{run.config.data.name}: {', '.join(parts)}"
+
+
+def _chat(run: Overview) -> dict[str, str]:
+    from anima_exp.data.chat.summary import lines
+
+    chat = run.setup.data.chat
+    return lines(chat.summary) if chat else {}
 
 
 def _notes(run: Overview) -> dict[str, str]:
     notes: dict[str, str] = run.setup.data.notes
-    if run.config.data.path is None and run.config.data.source == "sample":
+    if run.config.data.path is None and run.config.data.source in GENERATED:
         return {}  # the embedded sample: an unread column there is no mistake of the user
     return notes
 

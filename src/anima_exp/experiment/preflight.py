@@ -6,7 +6,7 @@ from anima_exp.cli import adapter_settings
 from anima_exp.config import DataConfig, RunConfig, benchmark_key, benchmarks_of
 from anima_exp.config.evals import FUNCTION
 from anima_exp.config.lookup import check_importable
-from anima_exp.data import formats, source, tokenize
+from anima_exp.data import apply_recipe, formats, source
 from anima_exp.distributed.environment import RankInfo
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.evals import answers, score_names
@@ -85,7 +85,7 @@ def check_dry(configs: Iterable[RunConfig], *, here: bool = True) -> None:
     for config in _different(configs):
         if here:
             hardware.check_precision(config.trainer.precision)
-        tokenize.check_rows(config.data)
+        apply_recipe.check_rows(config.data)
         check_installed(config)
         try:
             check_hub(config)
@@ -109,7 +109,7 @@ def _different(configs: Iterable[RunConfig]) -> list[RunConfig]:
 
 def _check_data(data: DataConfig) -> None:
     formats.recipe(data.recipe)
-    formats.template(data.prompt_template)
+    formats.for_answers(data.prompt_template, key="data.prompt_template")
     if data.path:
         source.training_source(data)
         source.validation_source(data)

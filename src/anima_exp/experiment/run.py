@@ -153,7 +153,7 @@ def _run(
             f"before training. Run the same command again to resume: {folder.path}",
         )
     inputs = {
-        "data": setup.data.train.tokens.folder.name,  # the cache key of the token ids
+        "data": setup.data.train.cache_key,  # the cache key of the token ids
         "base": setup.base_fingerprint,
     }
     if setup.adapter_fingerprint:

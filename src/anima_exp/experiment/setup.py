@@ -15,6 +15,7 @@ from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.evals.evaluator import PreparedEvals, check_positions, prepare_evals
 from anima_exp.experiment.model_setup import load_model
 from anima_exp.model import adapter_files
+from anima_exp.model.base_config import generation_stops
 from anima_exp.model.hashed_dropout import DropoutKeys
 from anima_exp.model.linear_layers import Parameters
 from anima_exp.model.tokenizer import (
@@ -70,7 +71,12 @@ def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
     set_seed(config.seed)  # before the adapter draws its first numbers
     cache = paths.cache(config.cache_dir)
     tokenizer = load_tokenizer(config.model)
-    data = world.main_process_first(lambda: prepare(config.data, tokenizer, cache=cache))
+    stops = generation_stops(config.model)
+    data = world.main_process_first(
+        lambda: prepare(config.data, tokenizer, cache=cache, stops=stops)
+    )
+    if data.chat:
+        data.chat.use(tokenizer)
     _check_ids(config, tokenizer, data)
     evals = world.main_process_first(lambda: prepare_evals(config, tokenizer, data.heldout))
     if world.is_main:

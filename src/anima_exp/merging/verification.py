@@ -22,6 +22,7 @@ from anima_exp.data.rows import TokenizedDataset
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.inference import saved_model
 from anima_exp.model.base import check_context, device, load_base
+from anima_exp.model.base_config import generation_stops
 from anima_exp.model.chunked_loss import head_of, logits_of
 from anima_exp.model.forward import hidden_states
 from anima_exp.model.generation import inference_mode
@@ -150,7 +151,8 @@ def heldout_rows(config: MergeConfig) -> TokenizedDataset:
         AnimaError: if there are none.
     """
     cache = paths.cache(config.cache_dir)
-    rows = prepare(config.data, load_tokenizer(config.model), cache=cache).heldout
+    tokenizer, stops = load_tokenizer(config.model), generation_stops(config.model)
+    rows = prepare(config.data, tokenizer, cache=cache, stops=stops).heldout
     if not int(rows.label_counts[: config.verify_rows].clip(min=0).sum()):
         raise ConfigError(
             f"data={config.data.name} has no held-out rows, so the merged model cannot be "

@@ -13,6 +13,7 @@ from anima_exp.errors import ModelError
 from anima_exp.libraries import hub
 from anima_exp.libraries.transformers_internals import family_takes_sdpa
 from anima_exp.model.tokenizer import load_error_message, resolve_source
+from anima_exp.system import json_files
 from anima_exp.system.paths import expanded
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ _CONTEXT_NAMES = (
     "max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length",
     "max_seq_length", "context_length", "n_ctx",
 )  # fmt: skip
+
+
+_GENERATION = "generation_config.json"
 
 
 def read_config(model: ModelConfig) -> Any:
@@ -116,3 +120,30 @@ def _places(model: ModelConfig) -> list[tuple[str, str]]:
 
 def _names_folder(place: str) -> bool:
     return place.startswith((".", "/", "~")) or place.count("/") > 1 or Path(place).is_absolute()
+
+
+def generation_stops(model: ModelConfig) -> list[int]:
+    """Return the ids at which the base model's generation stops, by its generation_config.json.
+
+    Without the file there are none. The tokenizer's EOS is not in the list unless the file has it.
+
+    Raises:
+        ModelError: if the file cannot be read.
+    """
+    source = resolve_source(model.source)
+    folder = Path(source)
+    file: Path | None = folder / _GENERATION
+    if not folder.is_dir():
+        where = f"model.source={source}"
+        file = hub.file(source, _GENERATION, where=where, revision=model.revision)
+    if file is None or not file.is_file():
+        return []
+    try:
+        named = json_files.read_table(file).get("eos_token_id")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(
+            f"model.source={source}: {_GENERATION} cannot be read: {reason}. Replace it."
+        ) from error
+    several = named if isinstance(named, list) else [named]
+    return [one for one in several if isinstance(one, int)]

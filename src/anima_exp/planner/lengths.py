@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from anima_exp.config import ModelConfig, RunConfig, TrainerConfig
+from anima_exp.config.data import GENERATED
 from anima_exp.data import rows as split
 from anima_exp.data import source
+from anima_exp.data.apply_recipe import examples
 from anima_exp.data.source import Source
-from anima_exp.data.tokenize import examples
 from anima_exp.errors import NewerFileError
 from anima_exp.events import note
 from anima_exp.libraries import hub
@@ -243,7 +244,7 @@ def lengths(config: RunConfig) -> Lengths:
         rows, mean, labels = known.rows, known.mean_tokens, known.mean_label_tokens
     elif data.length_stats is not None:
         origin = "from data.length_stats"
-        if data.source != "sample":
+        if data.source not in GENERATED:
             origin += ", counted with LLaMA's tokenizer"
         rows, mean = data.length_stats.rows, data.length_stats.mean_tokens
         labels = data.length_stats.mean_label_tokens

@@ -93,6 +93,7 @@ VERDICTS = 1  # the judge's verdicts, in every line
 RATINGS = 1  # elo --out
 MERGE = 1  # merge.json
 TOKENS = 1  # cache/tokens/*/meta.json
+MASKED_TOKENS = 1  # meta.json of the rows of conversations
 LENGTHS = 1  # cache/lengths/*.json
 HASHES = 1  # cache/hashes/*.json
 SNAPSHOT = 1  # cache/bases/*/SNAPSHOT

@@ -208,9 +208,7 @@ def _large_difference(rng: random.Random) -> Problem:
 
 
 _Kind = Callable[[_World, int], Dialogue]
-KINDS: dict[str, _Kind] = {
-    made.__name__: made for made in (numbers, lists, calculator)
-}
+KINDS: dict[str, _Kind] = {made.__name__: made for made in (numbers, lists, calculator)}
 
 
 def dialogues(*, seed: int, part: str = "train") -> Iterator[Dialogue]:

@@ -1,11 +1,21 @@
 """Which chat template is used, and what its hash covers."""
 
+import copy
+
 import pytest
 from support.chat_tokenizers import chat_tokenizer
 from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from anima_exp.data.chat.templates import NAMES, ChatTemplate, choose, named, render
+from anima_exp.data.chat.masks import ChatMasks
+from anima_exp.data.chat.templates import (
+    NAMES,
+    ChatTemplate,
+    choose,
+    named,
+    render,
+    use_template,
+)
 from anima_exp.errors import ConfigError, DataError
 
 
@@ -93,3 +103,39 @@ def test_a_template_that_fails_is_an_error_of_one_line():
     with pytest.raises(DataError) as caught:
         render(broken, chat_tokenizer("bytes"), [[{"role": "user", "content": "a"}]])
     assert str(caught.value) == "the chat template does not accept this conversation: One"
+
+
+@pytest.mark.parametrize("bos", ["<s>", "</s>", None])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_saved_tokenizer_asks_as_in_training_and_ends_at_the_templates_token(
+    name, bos, tmp_path
+):
+    template = named(name)
+    tokenizer = copy.deepcopy(chat_tokenizer("bytes", bos))
+    masks = ChatMasks(template, tokenizer)
+    messages = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "Hello!"},
+        {"role": "user", "content": "and?"},
+    ]
+    [before] = render(template, tokenizer, [messages], generation_prompt=True)
+    use_template(tokenizer, template, masks.stop_ids)
+    tokenizer.save_pretrained(tmp_path)
+    saved = AutoTokenizer.from_pretrained(tmp_path)
+    after = saved.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert after == before
+    assert saved.eos_token_id == masks.stop_ids[0]
+    assert choose(None, saved).source.endswith(template.source)
+    assert saved.pad_token == tokenizer.pad_token
+
+
+def test_both_templates_of_a_tokenizer_are_saved(tmp_path):
+    tokenizer = copy.deepcopy(chat_tokenizer("bytes"))
+    template = ChatTemplate("both", "{{ bos_token }}a", "{{ eos_token }}{{ tools | length }}")
+    use_template(tokenizer, template, [tokenizer.convert_tokens_to_ids("<|im_end|>")])
+    tokenizer.save_pretrained(tmp_path)
+    saved = AutoTokenizer.from_pretrained(tmp_path)
+    messages = [[{"role": "user", "content": "a"}]]
+    assert saved.eos_token == "<|im_end|>"
+    assert render(choose(None, saved), saved, messages) == ["<s>a"]
+    assert render(choose(None, saved), saved, messages, tools=[{"name": "add"}]) == ["</s>1"]

@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from anima_exp.config import Thinking, TrainOn
+from anima_exp.data.chat import asking
 from anima_exp.data.chat.conversation import Conversation, Message
 from anima_exp.data.chat.end_of_turn import EndOfTurn
 from anima_exp.data.chat.policy import trained, variables, with_thinking
-from anima_exp.data.chat.rendering import Job, Turn, job, render_jobs
-from anima_exp.data.chat.templates import ChatTemplate, render
+from anima_exp.data.chat.rendering import Job, Openings, Turn, job, render_jobs
+from anima_exp.data.chat.templates import ChatTemplate
 from anima_exp.data.chat.tokens import ChatEncoder, Text
 from anima_exp.data.chat.verification import Verifier, check_prefix, written_tokens
 from anima_exp.errors import ConfigError, DataError
@@ -41,6 +42,7 @@ class Span:
     start: int
     end: int
     message: int
+    lacks_thinking: bool = False  # the message has thinking, which the template does not show here
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class MaskedRow:
     ids: npt.NDArray[np.int32]
     mask: npt.NDArray[np.bool_]
     spans: tuple[Span, ...]  # empty if everything is trained on
+    opening: int = 0  # how many ids are the system prompt; 0: none, or not to be separated
+    spells_control: bool = False  # a text of the conversation spells a control token
 
 
 @dataclass
@@ -92,13 +96,14 @@ class ChatMasks:
         thinking: Thinking | str = Thinking.template,
         stops: Collection[int] = (),
     ) -> None:
-        self.template, self.tokenizer = template, tokenizer
+        self.template, self.tokenizer, self.stops = template, tokenizer, frozenset(stops)
         self.train_on = TrainOn.assistant
         self.thinking = Thinking(thinking)
         switches = thinking == "template" and "enable_thinking" in template.source
         self._hint = _KEEP_HINT if switches else ""
         self.encoder = ChatEncoder(tokenizer, written_tokens(template, tokenizer))
         self._verifier = Verifier(template, tokenizer, self.encoder)
+        self._openings = Openings(template, tokenizer, self.encoder)
         try:
             self._end = EndOfTurn(
                 template, tokenizer, self.encoder, {*stops, tokenizer.eos_token_id}
@@ -149,7 +154,11 @@ class ChatMasks:
         for number, each in turns.items():
             try:
                 drafts[number] = self._drafts(jobs[number], each)
-                results[number] = [draft.row for draft in drafts[number]]
+                opening = self._openings.length(jobs[number], drafts[number][0].row.ids)
+                results[number] = [
+                    replace(draft.row, opening=opening, spells_control=jobs[number].hidden)
+                    for draft in drafts[number]
+                ]
             except DataError as error:
                 results[number] = error
         return list((results | self._other_ids(jobs, drafts)).values())
@@ -160,16 +169,14 @@ class ChatMasks:
         Args:
             thinks: the answer is to have thinking, if `thinking=keep`.
         """
-        asked = job(with_thinking(conversation, self.thinking), [], self.encoder)
-        [text] = render(
+        asked = asking.prompt(
+            with_thinking(conversation, self.thinking),
             self.template,
             self.tokenizer,
-            [asked.messages],
-            tools=asked.tools,
-            generation_prompt=True,
+            self.encoder,
             variables=variables(self.thinking, thinks=thinks),
         )
-        return self.encoder.encode(text)
+        return asked.ids
 
     def _job(self, conversation: Conversation) -> Job:
         conversation = with_thinking(conversation, self.thinking)
@@ -196,11 +203,13 @@ class ChatMasks:
             return [self._all(turns[0].full)]
         for turn, (_, given) in zip(turns, each.answers, strict=True):
             check_prefix(turn, self.encoder, self._hint)
-            self._verifier.check_answer(each, turn, given, keep_thinking=self.thinking == "keep")
+            turn.lacks_thinking = not self._verifier.check_answer(
+                each, turn, given, keep_thinking=self.thinking == "keep"
+            )
             self._find(turn, calls="tool_calls" in each.messages[turn.message])
         shared: list[tuple[Turn, list[Span]]] = []
         for turn in reversed(turns):
-            span = Span(turn.start, turn.end, turn.message)
+            span = Span(turn.start, turn.end, turn.message, turn.lacks_thinking)
             for later, spans in shared:
                 if turn.end <= spans[-1].start and later.ids[: turn.end] == turn.ids[: turn.end]:
                     spans.append(span)

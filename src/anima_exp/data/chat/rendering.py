@@ -1,8 +1,12 @@
 """Render the conversations of a batch: for each trained message, the prompt and the whole text."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from anima_exp.data.chat.conversation import Conversation
 from anima_exp.data.chat.templates import ChatTemplate, render
@@ -11,6 +15,9 @@ from anima_exp.errors import DataError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+_MAX_OPENINGS = 1_000
 
 
 @dataclass
@@ -34,6 +41,7 @@ class Turn:
     ids: list[int] = field(default_factory=list)
     start: int = 0  # the trained ids are ids[start:end]
     end: int = 0
+    lacks_thinking: bool = False  # the message has thinking, which the answer does not show
     whole: bool = True  # `ids` are the ids of the whole text, not of two parts
 
     @property
@@ -117,3 +125,33 @@ def _render(
     asked = texts(0, True) if prompts else whole
     for (number, which), pair in zip(group, zip(asked, whole, strict=True), strict=True):
         jobs[number].texts[which] = pair
+
+
+class Openings:
+    """Find the system prompt at the start of rows. Many rows have the same one."""
+
+    def __init__(
+        self, template: ChatTemplate, tokenizer: "PreTrainedTokenizerBase", encoder: ChatEncoder
+    ) -> None:
+        self.template, self.tokenizer, self.encoder = template, tokenizer, encoder
+        self._known: dict[str, list[int]] = {}
+
+    def length(self, job: Job, ids: npt.NDArray[np.int32]) -> int:
+        """Return how many ids of a row are the system prompt and the tools.
+
+        It is 0 if there is none, or if the template writes it into the user's message.
+        """
+        first = job.messages[0]
+        if first["role"] != "system":
+            return 0
+        key = json.dumps([first, job.tools], ensure_ascii=False, default=str)
+        if key not in self._known:
+            if len(self._known) > _MAX_OPENINGS:
+                self._known.clear()
+            try:
+                [text] = render(self.template, self.tokenizer, [[first]], tools=job.tools)
+                self._known[key] = self.encoder.encode(text)
+            except DataError:  # the template does not accept it alone
+                self._known[key] = []
+        opening = self._known[key]
+        return len(opening) if ids[: len(opening)].tolist() == opening else 0

@@ -1,10 +1,11 @@
-"""Choose the chat template of `data.template`, and render conversations with it.
+"""Choose the chat template of `data.template`, render conversations with it, and save it.
 
 A chat template is a Jinja program that writes a conversation as the text a model reads. Models
 publish one with their tokenizer. For the others, this package has templates of known formats.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,31 @@ def choose(setting: str | None, tokenizer: "PreTrainedTokenizerBase") -> ChatTem
 def named(name: str) -> ChatTemplate:
     """Return the template of a format in NAMES."""
     return ChatTemplate(name, (_FOLDER / f"{name}.jinja").read_text(encoding="utf-8"))
+
+
+def use_template(
+    tokenizer: "PreTrainedTokenizerBase", template: ChatTemplate, stop_ids: Sequence[int]
+) -> None:
+    """Make `template` the tokenizer's own, and the token that ends its answers the EOS token.
+
+    Other programs that load the saved tokenizer then ask as in training, and stop at the same
+    token. A template that reads eos_token still writes the token that it wrote before.
+
+    Args:
+        stop_ids: the ids that end the answers, that of a plain answer first (ChatMasks.stop_ids).
+    """
+    sources = [template.source, template.tools_source]
+    if stop_ids and stop_ids[0] != tokenizer.eos_token_id:
+        before = json.dumps(tokenizer.eos_token, ensure_ascii=False)
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(stop_ids[0])
+        sources = [
+            f"{{%- set eos_token = {before} -%}}\n{source}"
+            if source and "eos_token" in source
+            else source
+            for source in sources
+        ]
+    source, for_tools = sources
+    tokenizer.chat_template = {"default": source, "tool_use": for_tools} if for_tools else source
 
 
 def render(

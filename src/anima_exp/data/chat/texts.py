@@ -49,13 +49,18 @@ def oasst1_chat(row: Row) -> Conversation:
     The text has the form `### Human: ...### Assistant: ...`. Of a tree, each turn is the reply
     with the best rank, and the last turn is the assistant's, as in Guanaco's training data.
     """
-    if "parent_id" in row and "role" in row:
+    if is_tree_message(row):
         raise DataError(
             "the row is one message of a tree, not a conversation. Use OASST1's file of trees"
         )
     if "text" not in row and isinstance(row.get("prompt"), Mapping):
         return Conversation(tuple(_best_path(row["prompt"])))
     return Conversation(tuple(_turns(_text(row, "text"), _OASST1, "text")))
+
+
+def is_tree_message(row: Row) -> bool:
+    """Return whether a row is one message of a tree, which `oasst1_trees` joins to trees."""
+    return "parent_id" in row and "role" in row
 
 
 def oasst1_trees(rows: Iterable[Row]) -> tuple[list[Row], int]:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _USER = {"role": "user", "content": "a"}
 SHOWN = 24  # how many characters before and after the first difference a message shows
 _TAG_OR_WORD = re.compile(r"<[^<>]*>|[^\W\d_]+")
+_HINTS = {
+    "tool call": ". Templates with tools are, for example, data.template=chatml and llama3",
+    "thinking": ". data.thinking=drop and data.thinking=template train without it",
+}
 _MAX_REMEMBERED = 10_000
 
 
@@ -76,25 +80,30 @@ class Verifier:
         variables: Mapping[str, Any],
         *,
         keep_thinking: bool,
-    ) -> None:
+    ) -> bool:
         """Raise DataError unless an answer is what the assistant wrote, and nothing else.
 
         Spaces may differ, because many templates trim the texts.
+
+        Returns:
+            whether the answer shows all the thinking that its message has.
         """
         message = job.messages[turn.message]
         rest = _squeezed(turn.answer)
+        thinking = _squeezed(message.get("reasoning_content", ""))
+        shows_thinking = thinking in rest
         parts = [("text", _squeezed(message["content"]))]
         for call in message.get("tool_calls", ()):
             parts.append(("tool call", _squeezed(call["function"]["name"])))
         if "reasoning_content" in message and keep_thinking:
-            parts.append(("thinking", _squeezed(message["reasoning_content"])))
+            parts.append(("thinking", thinking))
         for what, part in parts:
             if part not in rest:
                 shown = self.encoder.show(turn.answer)
                 raise DataError(
                     f"the chat template leaves out or changes the {what} of message "
                     f"{turn.message + 1}: it writes {shown[:SHOWN]!r}"
-                    f"{'...' * (len(shown) > SHOWN)}"
+                    f"{'...' * (len(shown) > SHOWN)}{_HINTS.get(what, '')}"
                 )
         for _, part in parts:
             rest = rest.replace(part, "\0", 1) if part else rest
@@ -104,6 +113,7 @@ class Verifier:
             self._check_independent(job, turn, variables)
             if len(self._verified) < _MAX_REMEMBERED:
                 self._verified.add(rest)
+        return shows_thinking
 
     def _check_independent(self, job: Job, turn: Turn, variables: Mapping[str, Any]) -> None:
         """Render an answer after other words: it must stay the same to the letter."""
