@@ -1,8 +1,8 @@
 """Generate conversations of the tiny world, where a later turn asks about an earlier answer.
 
-A conversation has two or three turns, or one turn with a call of a calculator. Each turn is a
-problem of the world. All problems of a conversation belong to one part, so no problem of a test
-conversation occurs in a training conversation.
+Each has two or three answers. In a third of them the first answer calls a tool that computes. All
+problems of a conversation belong to one part, so none of a test conversation is in a training
+conversation, in any wording.
 """
 
 import json
@@ -12,16 +12,20 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any
 
+from anima_exp.errors import ConfigError
 from anima_exp.tiny import phrases
 from anima_exp.tiny.phrases import Value
 from anima_exp.tiny.problems import DRAWS, Problem, check_part, part_of
+
+Draw = Callable[[random.Random], Problem]
+FollowUp = Callable[[Value, random.Random], Problem]  # (the answer before it, ...) -> a problem
 
 TOOLS = [
     {
         "type": "function",
         "function": {
             "name": name,
-            "description": what,
+            "description": description,
             "parameters": {
                 "type": "object",
                 "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
@@ -29,28 +33,26 @@ TOOLS = [
             },
         },
     }
-    for name, what in (("sum", "Compute a + b."), ("difference", "Compute a - b."))
+    for name, description in (("sum", "Compute a + b."), ("difference", "Compute a - b."))
 ]
-"""The schemas of the tools that the assistant may call."""
-_TOOL_OF = {"addition": "sum", "subtraction": "difference"}
-
-# What a later turn asks about the answer before it.
-FOLLOW_UPS = {
-    "addition": ("Add {b} to that.", "And plus {b}?", "What is that plus {b}?"),
-    "subtraction": ("Take {b} away from that.", "And minus {b}?", "What is that minus {b}?"),
-    "parity": ("Is that odd or even?", "And is it even or odd?"),
-    "position": ("Which of these is the {how}?", "Name the {how} of these."),
-    "reversal": ("Say it in reverse order.", "Now write that backwards."),
-}
-CALCULATIONS = {
+_TOOL_FOR = {"addition": "sum", "subtraction": "difference"}
+TOOL_TEMPLATES = {
     "addition": ("Use a tool: {a} plus {b}.", "Find the sum of {a} and {b} with a tool."),
     "subtraction": (
         "Use a tool: {a} minus {b}.",
         "Find the difference between {a} and {b} with a tool.",
     ),
 }
-_TURNS = (2, 3)  # with a tool, its call and its result are the first turn
-_ATTEMPTS = 50  # draws of a problem before the conversation begins again
+FOLLOW_UP_TEMPLATES = {
+    "addition": ("Add {b} to that.", "And plus {b}?", "What is that plus {b}?"),
+    "subtraction": ("Take {b} away from that.", "And minus {b}?", "What is that minus {b}?"),
+    "parity": ("Is that odd or even?", "And is it even or odd?"),
+    "position": ("Which of these is the {how}?", "Name the {how} of these."),
+    "reversal": ("Say it in reverse order.", "Now write that backwards."),
+}
+_ANSWERS = (2, 3)  # in a conversation; a call of a tool is an answer
+_MAX_DRAWS = 50  # of a problem, before the conversation is begun again
+_MAX_REPEATS = 1000  # conversations in a row that are known: then there are no more
 
 
 @dataclass
@@ -58,142 +60,129 @@ class Dialogue:
     """A conversation while it is generated."""
 
     kind: str
-    messages: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
     tools: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def answer(self) -> Value:
+        """The last answer."""
         return self.problems[-1].answer
 
-    def ask(self, problem: Problem, question: str) -> None:
-        """Add a turn with its answer, in words."""
+    def ask(self, problem: Problem, template: str, *, tool: str | None = None) -> None:
+        """Add a problem and its answer. A tool is called before the answer."""
         self.problems.append(problem)
-        self.messages.append({"role": "user", "content": question})
-        self.messages.append({"role": "assistant", "content": phrases.say(problem.answer, "en")})
+        self._say("user", phrases.phrase(template, problem.slots, "en"))
+        answer = phrases.say(problem.answer, "en")
+        if tool:
+            self.tools = TOOLS
+            arguments = {name: int(str(problem.slots[name])) for name in ("a", "b")}
+            call = {"type": "function", "function": {"name": tool, "arguments": arguments}}
+            self._say("assistant", "", tool_calls=[call])
+            self._say("tool", answer, name=tool)
+        self._say("assistant", answer)
 
     def row(self) -> dict[str, Any]:
-        """Return the conversation as a row with the column `messages`."""
-        tools = {"tools": self.tools} if self.tools else {}
-        return {"messages": self.messages, "kind": self.kind, **tools}
+        """Return the conversation as a row of `messages`."""
+        row = {"messages": self.messages, "kind": self.kind}
+        return row | ({"tools": self.tools} if self.tools else {})
+
+    def _say(self, role: str, content: str, **fields: Any) -> None:
+        self.messages.append({"role": role, "content": content, **fields})
 
 
 class _NoSuchProblem(Exception):
-    """A conversation has no next turn in its part of the world."""
+    """The part has no problem to go on with."""
 
 
 @dataclass(frozen=True)
-class _World:
-    """Problems of one part, drawn with one random generator."""
+class _Writer:
+    """Write conversations with the problems of one part."""
 
     rng: random.Random
     part: str
 
-    def draw(self, draw: Callable[[random.Random], Problem]) -> Problem:
-        """Return a problem of this part.
+    def numbers(self, answers: int) -> Dialogue:
+        """Write a calculation, and go on with its result."""
+        dialogue = self._begin("numbers", "addition", "subtraction", "extreme")
+        self._follow(dialogue, _plus, _minus)
+        if answers > 2:
+            self._follow(dialogue, _plus, _minus, _parity)
+        return dialogue
 
-        Raises:
-            _NoSuchProblem: it has none.
-        """
-        for _ in range(_ATTEMPTS):
-            problem = draw(self.rng)
-            if part_of(problem) == self.part:
+    def lists(self, answers: int) -> Dialogue:
+        """Write a list in order, and ask about it."""
+        dialogue = self._begin("lists", "sorting", "reversal")
+        if answers > 2:
+            self._follow(dialogue, _reversal)
+        self._follow(dialogue, _position)
+        return dialogue
+
+    def calls(self, answers: int) -> Dialogue:
+        """Write a call of a tool with numbers that are too large for the tiny base."""
+        dialogue = Dialogue("calls")
+        problem = self._draw(self.rng.choice((_large_sum, _large_difference)))
+        template = self.rng.choice(TOOL_TEMPLATES[problem.kind])
+        dialogue.ask(problem, template, tool=_TOOL_FOR[problem.kind])
+        if answers > 2:
+            self._follow(dialogue, _parity)
+        return dialogue
+
+    def _begin(self, kind: str, *problem_kinds: str) -> Dialogue:
+        dialogue = Dialogue(kind)
+        problem = self._draw(DRAWS[self.rng.choice(problem_kinds)])
+        dialogue.ask(problem, self.rng.choice(phrases.TEMPLATES[problem.kind]["en"]))
+        return dialogue
+
+    def _follow(self, dialogue: Dialogue, *follow_ups: FollowUp) -> None:
+        follow_up, answer = self.rng.choice(follow_ups), dialogue.answer
+        problem = self._draw(lambda rng: follow_up(answer, rng))
+        dialogue.ask(problem, self.rng.choice(FOLLOW_UP_TEMPLATES[problem.kind]))
+
+    def _draw(self, draw: Draw) -> Problem:
+        for _ in range(_MAX_DRAWS):
+            if part_of(problem := draw(self.rng)) == self.part:
                 return problem
         raise _NoSuchProblem
 
-    def first(self, kind: str, *kinds: str) -> Dialogue:
-        """Begin a conversation with a problem of one of `kinds`."""
-        problem = self.draw(DRAWS[self.rng.choice(kinds)])
-        templates = phrases.TEMPLATES[problem.kind]["en"]
-        question = phrases.phrase(self.rng.choice(templates), problem.slots, "en")
-        dialogue = Dialogue(kind)
-        dialogue.ask(problem, question)
-        return dialogue
 
-    def follow(self, dialogue: Dialogue, *follow_ups: "_FollowUp") -> None:
-        """Add a turn about the last answer."""
-        chosen = self.rng.choice(follow_ups)
-        problem = self.draw(lambda rng: chosen(dialogue.answer, rng))
-        template = self.rng.choice(FOLLOW_UPS[problem.kind])
-        dialogue.ask(problem, phrases.phrase(template, problem.slots, "en"))
+KINDS = ("numbers", "lists", "calls")
 
 
-_FollowUp = Callable[[Value, random.Random], Problem]
+def dialogues(*, seed: int, part: str = "train") -> Iterator[Dialogue]:
+    """Yield conversations in a cycle of kinds. The same seed gives the same on every machine."""
+    check_part(part)
+    writer = _Writer(random.Random(seed), part)
+    for kind in cycle(KINDS):
+        write: Callable[[int], Dialogue] = getattr(writer, kind)
+        yield _written(write, writer.rng.choice(_ANSWERS))
 
 
-def _plus(answer: Value, rng: random.Random) -> Problem:
-    number = int(str(answer))
-    more = rng.randint(1, max(1, min(9, 99 - number)))
-    return Problem("addition", {"a": str(number), "b": str(more)}, str(number + more))
+def conversation_rows(count: int, *, seed: int = 0, part: str = "train") -> list[dict[str, Any]]:
+    """Return rows with the columns messages, kind and, with calls, tools. No two are the same."""
+    stream = dialogues(seed=seed, part=part)
+    rows: dict[str, dict[str, Any]] = {}
+    repeats = 0
+    while len(rows) < count:
+        row = next(stream).row()
+        text = json.dumps(row["messages"])
+        repeats = repeats + 1 if text in rows else 0
+        if repeats > _MAX_REPEATS:
+            raise ConfigError(
+                f"The tiny world has fewer than {count} different conversations. Give a smaller "
+                "number."
+            )
+        rows.setdefault(text, row)
+    return list(rows.values())
 
 
-def _minus(answer: Value, rng: random.Random) -> Problem:
-    number = int(str(answer))
-    less = rng.randint(0, min(9, number))
-    return Problem("subtraction", {"a": str(number), "b": str(less)}, str(number - less))
-
-
-def _parity(answer: Value, rng: random.Random) -> Problem:
-    return Problem("parity", {"a": str(answer)}, "odd" if int(str(answer)) % 2 else "even")
-
-
-def _position(answer: Value, rng: random.Random) -> Problem:
-    items = _items(answer)
-    how = rng.choice(("first", "last"))
-    found = items[0 if how == "first" else -1]
-    return Problem("position", {"how": how, "items": items}, found)
-
-
-def _reversal(answer: Value, rng: random.Random) -> Problem:
-    items = tuple(reversed(_items(answer)))
-    turned = " ".join(items) if isinstance(answer, str) else items
-    return Problem("reversal", {"letters": " ".join(_items(answer))}, turned)
-
-
-def _items(answer: Value) -> tuple[str, ...]:
-    return tuple(answer.split()) if isinstance(answer, str) else tuple(map(str, answer))
-
-
-def numbers(world: _World, turns: int) -> Dialogue:
-    """A calculation, then questions about its result."""
-    dialogue = world.first("numbers", "addition", "subtraction", "extreme")
-    world.follow(dialogue, _plus, _minus)
-    if turns > 2:
-        world.follow(dialogue, _plus, _minus, _parity)
-    return dialogue
-
-
-def lists(world: _World, turns: int) -> Dialogue:
-    """A list in order, then questions about it."""
-    dialogue = world.first("lists", "sorting", "reversal")
-    if turns > 2:
-        world.follow(dialogue, _reversal)
-    world.follow(dialogue, _position)
-    return dialogue
-
-
-def calculator(world: _World, turns: int) -> Dialogue:
-    """A call of the calculator, its result, and perhaps a question about the result."""
-    problem = world.draw(world.rng.choice((_large_sum, _large_difference)))
-    template = world.rng.choice(CALCULATIONS[problem.kind])
-    question = phrases.phrase(template, problem.slots, "en")
-    dialogue = Dialogue("calculator", problems=[problem], tools=TOOLS)
-    numbers = {name: int(str(problem.slots[name])) for name in ("a", "b")}
-    call = {"name": _TOOL_OF[problem.kind], "arguments": numbers}
-    result = str(problem.answer)
-    dialogue.messages += [
-        {"role": "user", "content": question},
-        {
-            "role": "assistant",
-            "content": "",
-            "tool_calls": [{"type": "function", "function": call}],
-        },
-        {"role": "tool", "name": call["name"], "content": result},
-        {"role": "assistant", "content": result},
-    ]
-    if turns > 2:
-        world.follow(dialogue, _parity)
-    return dialogue
+def _written(write: Callable[[int], Dialogue], answers: int) -> Dialogue:
+    """Return a conversation. Its length is chosen before, so that both parts have the same."""
+    while True:
+        try:
+            return write(answers)
+        except _NoSuchProblem:
+            continue
 
 
 def _large_sum(rng: random.Random) -> Problem:
@@ -207,32 +196,36 @@ def _large_difference(rng: random.Random) -> Problem:
     return Problem("subtraction", {"a": str(a), "b": str(b)}, str(a - b))
 
 
-_Kind = Callable[[_World, int], Dialogue]
-KINDS: dict[str, _Kind] = {made.__name__: made for made in (numbers, lists, calculator)}
+def _plus(answer: Value, rng: random.Random) -> Problem:
+    number, more = int(str(answer)), rng.randint(1, 9)
+    return Problem("addition", {"a": str(number), "b": str(more)}, str(number + more))
 
 
-def dialogues(*, seed: int, part: str = "train") -> Iterator[Dialogue]:
-    """Yield conversations in a cycle of kinds. The same seed gives the same on every machine."""
-    check_part(part)
-    world = _World(random.Random(seed), part)
-    for make in cycle(KINDS.values()):
-        yield _made(make, world, world.rng.choice(_TURNS))
+def _minus(answer: Value, rng: random.Random) -> Problem:
+    number = int(str(answer))
+    less = rng.randint(min(1, number), min(9, number))
+    return Problem("subtraction", {"a": str(number), "b": str(less)}, str(number - less))
 
 
-def _made(make: _Kind, world: _World, turns: int) -> Dialogue:
-    """Return a conversation of `turns` turns. Begin again if its part has no next problem."""
-    while True:
-        try:
-            return make(world, turns)
-        except _NoSuchProblem:
-            continue
+def _parity(answer: Value, rng: random.Random) -> Problem:
+    return Problem("parity", {"a": str(answer)}, "odd" if int(str(answer)) % 2 else "even")
 
 
-def conversation_rows(count: int, *, seed: int = 0, part: str = "train") -> list[dict[str, Any]]:
-    """Return different conversations as rows with the columns messages, kind and perhaps tools."""
-    stream = dialogues(seed=seed, part=part)
-    rows: dict[str, dict[str, Any]] = {}
-    while len(rows) < count:
-        row = next(stream).row()
-        rows.setdefault(json.dumps(row["messages"]), row)
-    return list(rows.values())
+def _position(answer: Value, rng: random.Random) -> Problem:
+    items, how = _items(answer), rng.choice(("first", "last"))
+    return Problem("position", {"how": how, "items": items}, items[0 if how == "first" else -1])
+
+
+def _reversal(answer: Value, rng: random.Random) -> Problem:
+    items = _items(answer)
+    turned = items[::-1]
+    return Problem(
+        "reversal",
+        {"letters": " ".join(items)},
+        " ".join(turned) if isinstance(answer, str) else turned,
+    )
+
+
+def _items(answer: Value) -> tuple[str, ...]:
+    """Return the items of a list: letters are a text with spaces, digits are a tuple."""
+    return tuple(answer.split()) if isinstance(answer, str) else tuple(map(str, answer))
