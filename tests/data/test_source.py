@@ -96,9 +96,7 @@ def test_the_sample_has_two_parts_that_share_no_row():
 def test_the_sample_needs_a_number_and_a_known_part():
     with pytest.raises(DataError, match=r"Set how many to use, for example data\.max_rows=4000\.$"):
         source.training_source(DataConfig(source="sample"))
-    with pytest.raises(
-        DataError, match="has the splits train and test, not 'dev'"
-    ):
+    with pytest.raises(DataError, match="has the splits train and test, not 'dev'"):
         source.training_source(DataConfig(source="sample", max_rows=5, split="dev"))
 
 

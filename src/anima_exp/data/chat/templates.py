@@ -31,9 +31,9 @@ _TOKENS = {
     "guanaco": (),
     "vicuna": (),
     "alpaca": (),
-    "tiny": (),
 }
 NAMES = tuple(_TOKENS)
+_TINY = "tiny"  # the format of the embedded base, for its tokenizer only
 _FALLBACK = "guanaco"  # the format of QLoRA's best models, which needs no token but EOS
 
 
@@ -59,7 +59,7 @@ def choose(setting: str | None, tokenizer: "PreTrainedTokenizerBase") -> ChatTem
     """Return the template that `data.template` names.
 
     Args:
-        setting: `tokenizer`, a name of NAMES, or the path of a .jinja file. By default the
+        setting: `tokenizer`, a name of NAMES, `tiny`, or the path of a .jinja file. By default the
             tokenizer's own template, or else the format whose tokens the tokenizer has.
 
     Raises:
@@ -77,11 +77,13 @@ def choose(setting: str | None, tokenizer: "PreTrainedTokenizerBase") -> ChatTem
     if setting in NAMES:
         _check_tokens(setting, tokenizer)
         return named(setting)
+    if setting == _TINY:
+        return named(setting)
     return _of_file(setting)
 
 
 def named(name: str) -> ChatTemplate:
-    """Return the template of a format in NAMES."""
+    """Return the template of a format in NAMES, or `tiny`."""
     return ChatTemplate(name, (_FOLDER / f"{name}.jinja").read_text(encoding="utf-8"))
 
 
