@@ -1,11 +1,11 @@
 """Conversations of the tiny world: right, repeatable, and no problem in training and test."""
 
+import itertools
 import json
 import re
 import subprocess
 import sys
 from collections import Counter
-from itertools import islice
 
 import pytest
 from transformers import AutoTokenizer
@@ -38,7 +38,7 @@ def turns(row):
 
 def test_no_problem_of_a_test_conversation_is_in_a_training_conversation():
     def problems(part, count):
-        stream = islice(dialogues(seed=3, part=part), count)
+        stream = itertools.islice(dialogues(seed=3, part=part), count)
         return {operands(problem) for dialogue in stream for problem in dialogue.problems}
 
     test = problems("test", 600)
@@ -120,9 +120,8 @@ def test_no_two_rows_are_the_same_and_more_rows_begin_with_the_fewer(rows):
 
 def test_too_many_rows_are_one_line(monkeypatch):
     few = conversation_rows(3)
-    monkeypatch.setattr(
-        conversations, "dialogues", lambda **_: iter(Row(few[0]) for _ in range(9999))
-    )
+    endless = itertools.repeat(Row(few[0]))
+    monkeypatch.setattr(conversations, "dialogues", lambda **_: endless)
     with pytest.raises(ConfigError, match=r"fewer than 3 different conversations\. Give a sma"):
         conversation_rows(3)
 

@@ -26,7 +26,12 @@ from anima_exp.evals.evaluator import (
 )
 from anima_exp.evals.multiple_choice.measure import export
 from anima_exp.events import emit, following, listening, say
-from anima_exp.inference.saved_model import load_saved_model, model_label, record
+from anima_exp.inference.saved_model import (
+    load_saved_model,
+    model_label,
+    record,
+    use_saved_template,
+)
 from anima_exp.results import identity, provenance
 from anima_exp.system import json_files, paths
 from anima_exp.system.atomic import user_output, write_json
@@ -59,7 +64,6 @@ def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> dic
 
 
 def _run(config: EvaluateConfig, world: ProcessGroup) -> dict[str, float]:
-    from anima_exp.data.chat.prepare import use_template
     from anima_exp.data.dataset import prepare
     from anima_exp.model.base_config import generation_stops
     from anima_exp.model.tokenizer import load_tokenizer
@@ -74,7 +78,7 @@ def _run(config: EvaluateConfig, world: ProcessGroup) -> dict[str, float]:
         heldout = world.main_process_first(
             lambda: prepare(config.data, tokenizer, cache=cache, stops=stops)
         ).heldout
-    use_template(config.data, tokenizer, stops)
+    use_saved_template(tokenizer, config)  # the rows are put in the template of data.template
     evals = world.main_process_first(lambda: prepare_evals(config, tokenizer, heldout))
     if config.export_prompts:
         world.run_on_main(

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anima_exp.config import DataConfig, TrainOn
-from anima_exp.data import formats
 from anima_exp.data.chat import templates
 from anima_exp.data.chat.dataset import ChatDataset
 from anima_exp.data.chat.masks import ChatMasks
@@ -33,20 +32,6 @@ class ChatData:
     def use(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         """Make the template the tokenizer's own, for questions and for the saved tokenizer."""
         templates.use_template(tokenizer, self.template, self.stop_ids)
-
-
-def use_template(
-    config: DataConfig, tokenizer: "PreTrainedTokenizerBase", stops: Collection[int]
-) -> None:
-    """Make the chat template of `data` the tokenizer's own, if the rows are conversations.
-
-    Raises:
-        ConfigError: if the template cannot be trained with.
-    """
-    if formats.holds_conversations(config.recipe):
-        template = templates.choose(config.template, tokenizer)
-        masks = ChatMasks(template, tokenizer, config.train_on, config.thinking, stops)
-        templates.use_template(tokenizer, template, masks.stop_ids)
 
 
 def check_no_template(config: DataConfig) -> None:
@@ -90,7 +75,7 @@ def prepare_chat(
     tokens = tokenize(main, config, masks, cache=cache)
     held_tokens = tokens
     held_config = config
-    if config.train_on in (TrainOn.last, TrainOn.all):
+    if config.train_on is not TrainOn.assistant:
         held_config = replace(config, train_on=TrainOn.assistant)
     if config.heldout_rows and (own is not None or held_config is not config):
         held_masks = ChatMasks(template, tokenizer, held_config.train_on, config.thinking, stops)

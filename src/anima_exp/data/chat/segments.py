@@ -39,12 +39,13 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Segment:
-    """The ids start to end of a row. `message` counts from 0 in the conversation; -1: several."""
+    """The ids start to end of a row."""
 
     start: int
     end: int
     kind: Kind
-    message: int = -1
+    message: int = -1  # its number in the conversation, from 0; -1: several
+    turn: int = 0  # of an answer: its number among the answers of the conversation, from 1
 
 
 def segments(
@@ -91,9 +92,9 @@ def _between(
         if not 0 < opening < end:
             kind = Kind.prompt if len(roles) > 1 else Kind.system
             return [Segment(start, end, kind)]
-        rest = [number for number in numbers if messages[number].role != "system"]
+        rest = [number for number in numbers if messages[number].role != "system"] or [numbers.stop]
         return [
-            Segment(0, opening, Kind.system),
+            Segment(0, opening, Kind.system, numbers[0]),
             *_between(messages, range(rest[0], numbers.stop), opening, end, 0),
         ]
     kind = Kind.tool if roles == {"tool"} else Kind.user
