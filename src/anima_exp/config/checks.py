@@ -12,6 +12,7 @@ from anima_exp.config import (
     TargetModules,
 )
 from anima_exp.config.catalogue import check_rows_seen
+from anima_exp.config.data import GENERATED
 from anima_exp.errors import ConfigError
 
 
@@ -68,10 +69,10 @@ def _data(config: RunConfig) -> None:
             f"data.path={data.path} and data.source={data.source} are both set, but a run has one "
             "source. For a file, use data=local data.path=..."
         )
-    if data.source == "sample" and (data.max_rows or 0) > _MOST_SAMPLE_ROWS:
+    if data.source in GENERATED and (data.max_rows or 0) > _MOST_SAMPLE_ROWS:
         raise ConfigError(
-            f"data.max_rows={data.max_rows} must be at most {_MOST_SAMPLE_ROWS:,} for data=sample, "
-            "which generates its rows in memory."
+            f"data.max_rows={data.max_rows} must be at most {_MOST_SAMPLE_ROWS:,} for "
+            f"data={data.source}, which generates its rows in memory."
         )
     if not data.path and not data.source:
         raise ConfigError(

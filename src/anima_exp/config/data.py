@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from anima_exp.config.setting import LARGEST_SEED, MISSING, setting
 
+GENERATED = ("sample", "sample_chat")  # values of data.source whose rows the tiny world generates
+
 
 class BadRow(StrEnum):
     """The treatment of a row that cannot become an example."""
@@ -98,7 +100,9 @@ class DataConfig:
         "path to your own function or Format.",
     )
     source: str | None = setting(
-        None, "Id of a data set on the Hugging Face hub, or sample for the built-in tasks."
+        None,
+        "Id of a data set on the Hugging Face hub; sample or sample_chat for the built-in tasks or "
+        "conversations.",
     )
     path: str | None = setting(
         None, "Local .json, .jsonl, .ndjson, .csv, .tsv or .parquet file to read instead of source."
@@ -113,7 +117,8 @@ class DataConfig:
     )
     max_rows: int | None = setting(
         None,
-        "Read only the first rows of the data; null = all; source=sample generates as many.",
+        "Read only the first rows of the data; null = all; source=sample and sample_chat generate "
+        "as many.",
         unit="rows",
         above=0,
         formerly=("rows",),

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TypeVar, cast
 
 from anima_exp.config import BadRow, DataConfig
+from anima_exp.config.data import GENERATED
 from anima_exp.data.chat import rules, templates
 from anima_exp.data.chat.conversation import Conversation
 from anima_exp.data.chat.reading import as_read
@@ -28,7 +29,7 @@ def check_rows(config: DataConfig) -> None:
 
     A data set on the hub is not read.
     """
-    if not config.path and not (config.source or "").startswith("sample"):
+    if not config.path and config.source not in GENERATED:
         return
     main, own = training_source(config), validation_source(config)
     usable = _usable(main, config)

@@ -132,7 +132,7 @@ def _measure(
             scores["heldout_loss"] = heldout_loss(model, heldout, on.heldout, world)
             _check_finite(scores)  # a diverged model cannot generate answers
         if on.exact_match and config.data.exact_answers and len(heldout):
-            scores["exact_match"] = exact_match(model, tokenizer, heldout, on.exact_match, world)
+            scores |= exact_match(model, tokenizer, heldout, on.exact_match, world)
         if on.samples and on.samples.prompts:
             generations = samples(
                 model,

@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from anima_exp.config import BENCHMARKS, RunConfig, benchmark_key, benchmarks_of
+from anima_exp.config.evals import EXACT_MATCH_TURNS
 from anima_exp.errors import ConfigError
 from anima_exp.evals import custom
 from anima_exp.evals.multiple_choice.benchmark import entry, of_score
@@ -19,6 +20,10 @@ def scores(config: RunConfig) -> set[str]:
     chosen = [f.name for f in fields(config.evals) if getattr(config.evals, f.name) is not None]
     if not config.data.exact_answers:
         chosen = [name for name in chosen if name != "exact_match"]
+    from anima_exp.data import formats
+
+    if "exact_match" in chosen and formats.holds_conversations(config.data.recipe):
+        chosen += EXACT_MATCH_TURNS
     benchmarks = benchmarks_of(config.evals)
     others = [name for name in chosen if name not in (*benchmarks, "benchmarks", "custom")]
     found = {score for name in others if (score := _SCORES.get(name, name)) is not None}
@@ -39,7 +44,12 @@ def check_keep_best(config: RunConfig) -> None:
 
 
 _CUSTOM, _BENCHMARKS = "evals.custom.", "evals.benchmarks."
-_OF = {"heldout_loss": "heldout", "answers_match": "answers"}  # other scores name their evaluation
+# Other scores have the name of their evaluation.
+_OF = {
+    "heldout_loss": "heldout",
+    "answers_match": "answers",
+    **dict.fromkeys(EXACT_MATCH_TURNS, "exact_match"),
+}
 
 
 def group(score: str, settings: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anima_exp.config import Quantization, RunConfig
+from anima_exp.config.data import GENERATED
 from anima_exp.events import Plan, emit
 from anima_exp.model.linear_layers import Parameters
 from anima_exp.planner.execution import Execution, Placement
@@ -139,7 +140,7 @@ def _chat(run: Overview) -> dict[str, str]:
 
 def _notes(run: Overview) -> dict[str, str]:
     notes: dict[str, str] = run.setup.data.notes
-    if run.config.data.path is None and run.config.data.source == "sample":
+    if run.config.data.path is None and run.config.data.source in GENERATED:
         return {}  # the embedded sample: an unread column there is no mistake of the user
     return notes
 

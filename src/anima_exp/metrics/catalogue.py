@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from anima_exp.config import BENCHMARKS
+from anima_exp.config.evals import EXACT_MATCH_TURNS
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,22 @@ _OWN = (
     ),
     MetricEntry(
         "exact_match",
-        "Share of greedy answers on the held-out split that equal the reference answer.",
+        "Share of greedy answers on the held-out split that equal the reference answer. In "
+        "conversations every answer counts, each asked for after the true messages before it.",
         "share of answers",
         "evals=[exact_match], for data sets with data.exact_answers=true",
         _SCORES,
+    ),
+    *(
+        MetricEntry(
+            name,
+            f"The exact_match of answer {turn} of each conversation on the held-out split. A call "
+            "of a tool is an answer.",
+            "share of answers",
+            "evals=[exact_match], for conversations with data.exact_answers=true",
+            _SCORES,
+        )
+        for turn, name in enumerate(EXACT_MATCH_TURNS, 1)
     ),
     MetricEntry(
         "answers_match",

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from anima_exp.config import BENCHMARKS
+from anima_exp.config.evals import EXACT_MATCH_TURNS
 
 _DIGITS = 4  # significant digits of an unknown metric
 _HUGE = 1e7  # values of a diverged run, written with few digits
@@ -45,7 +46,7 @@ _FORMS = {
 # A metric is recognized by the last words of its name.
 _LOSSES = ("loss",)
 _SHARES = (
-    *BENCHMARKS, "exact_match", "accuracy", "micro", "share", "rate", "match",
+    *BENCHMARKS, "exact_match", *EXACT_MATCH_TURNS, "accuracy", "micro", "share", "rate", "match",
 )  # fmt: skip
 _SMALLER_IS_BETTER = (
     "loss", "perplexity", "error", "seconds", "bits_per_byte", "grad_norm", "memory_gib",

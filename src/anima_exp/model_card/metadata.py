@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml  # type: ignore[import-untyped]
 
+from anima_exp.config.data import GENERATED
 from anima_exp.model_card import origin
 from anima_exp.results.record import Record
 
@@ -93,9 +94,9 @@ def check(card: str) -> None:
 
 def licence(record: Record) -> str:
     """Return the licence as the hub spells it. It is known only for the tiny base and its data."""
-    ours = (record.settings["model.source"], origin.data_origin(record.settings).name) == (
-        "tiny",
-        "sample",
+    ours = (
+        record.settings["model.source"] == "tiny"
+        and origin.data_origin(record.settings).name in GENERATED
     )
     return "apache-2.0" if ours else UNDECIDED
 

@@ -11,6 +11,10 @@ _HUB = "hub:"
 _PLACES = (
     "model.source", "model.tokenizer", "data.path", "data.heldout_path", "data.template",
 )  # fmt: skip
+_EMBEDDED = {  # descriptions by data.source
+    "sample": "the Chinese half of the task world embedded in anima-exp",
+    "sample_chat": "the conversations of the task world embedded in anima-exp, in English",
+}
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ def data_origin(settings: Mapping[str, Any]) -> Data:
     if path := settings["data.path"]:
         return Data(_last(path), None, f"a local file named {_last(path)}")
     source = str(settings["data.source"])
-    if source == "sample":
-        return Data(source, None, "the Chinese half of the task world embedded in anima-exp")
+    if source in _EMBEDDED:
+        return Data(source, None, _EMBEDDED[source])
     parts = [source, *_given(settings, "data.subset", "data.data_files")]
     return Data(source, source, f"{', '.join(parts)}, split {settings['data.split']}")
 
@@ -107,6 +111,7 @@ _BASES = {
 }
 _DATA = {
     "sample": Licence(_OURS, "zh"),
+    "sample_chat": Licence(_OURS, "en"),
     "tatsu-lab/alpaca": Licence("CC BY-NC 4.0: not for commercial use", "en"),
     "yahma/alpaca-cleaned": Licence("CC BY-NC 4.0: not for commercial use", "en"),
     "Chinese-Vicuna/guanaco_belle_merge_v1.0": Licence("research only, like BELLE", "zh"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anima_exp.config import benchmark_key
-from anima_exp.config.evals import FUNCTION
+from anima_exp.config.evals import EXACT_MATCH_TURNS, FUNCTION
 from anima_exp.display.tables import Column
 from anima_exp.evals.multiple_choice.benchmark import MICRO, of_score
 from anima_exp.evals.score_names import group
@@ -62,6 +62,10 @@ def _measured_on(record: Record, name: str, measured: Measured) -> str:
         return f"{_first_rows(record, 'heldout'):,} rows set aside; nats per response token"
     if name == "exact_match":
         return f"{_first_rows(record, name):,} rows set aside, greedy"
+    if name in EXACT_MATCH_TURNS:
+        turn = 1 + EXACT_MATCH_TURNS.index(name)
+        rows = _first_rows(record, "exact_match")
+        return f"answer {turn} of the conversations among {rows:,} rows set aside, greedy"
     path = record.settings.get(f"{group(name, record.settings)}.{FUNCTION}")
     return f"{path}, a function that is not part of anima-exp" if path else ""
 

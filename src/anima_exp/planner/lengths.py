@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from anima_exp.config import DataConfig, ModelConfig, RunConfig, TrainerConfig
+from anima_exp.config.data import GENERATED
 from anima_exp.data import formats, source
 from anima_exp.data import rows as split
 from anima_exp.data.apply_recipe import examples
@@ -270,7 +271,7 @@ def lengths(config: RunConfig) -> Lengths:
         rows, mean, labels = known.rows, known.mean_tokens, known.mean_label_tokens
     elif data.length_stats is not None:
         origin = "from data.length_stats"
-        if data.source != "sample":
+        if data.source not in GENERATED:
             origin += ", counted with LLaMA's tokenizer"
         rows, mean = data.length_stats.rows, data.length_stats.mean_tokens
         labels = data.length_stats.mean_label_tokens
