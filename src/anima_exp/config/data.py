@@ -101,7 +101,9 @@ class DataConfig:
         None, "Id of a data set on the Hugging Face hub, or sample for the built-in tasks."
     )
     path: str | None = setting(
-        None, "Local .json, .jsonl, .ndjson, .csv, .tsv or .parquet file to read instead of source."
+        None,
+        "Local .json, .jsonl, .ndjson, .csv, .tsv, .parquet or .txt file to read instead of "
+        "source.",
     )
     subset: str | None = setting(None, "Configuration of the hub data set; null = its default one.")
     data_files: str | None = setting(
@@ -140,7 +142,8 @@ class DataConfig:
     max_tokens: int = setting(
         2048,
         "Longest conversation, with its template; data.too_long says what becomes of a longer "
-        "one. Other rows have max_prompt_tokens and max_response_tokens.",
+        "one. Text is cut into rows of at most this length. Other rows have max_prompt_tokens and "
+        "max_response_tokens.",
         unit="tokens",
         above=0,
         since="0.2",

@@ -10,6 +10,7 @@ import numpy as np
 from anima_exp.config import DataConfig
 from anima_exp.data import encode, formats, source
 from anima_exp.data.chat.prepare import ChatData, check_no_template, prepare_chat
+from anima_exp.data.documents import documents_line, prepare_documents
 from anima_exp.data.notes import notes
 from anima_exp.data.rows import ExampleDataset, TokenizedDataset, orders
 from anima_exp.data.source import Source
@@ -75,17 +76,23 @@ def prepare(
         train, heldout, metas, chat = prepare_chat(
             config, main, own, tokenizer, stops=stops, cache=cache
         )
+    elif formats.holds_documents(config.recipe):
+        train, heldout, metas = prepare_documents(config, main, own, tokenizer, cache=cache)
     else:
         check_no_template(config)
         tokens = tokenize(main, config, tokenizer, cache=cache)
         train, heldout, metas = split_dataset(config, tokenizer, tokens, own, cache=cache)
     totals = {rows.cache_key: rows.total for rows in (train, heldout)}
+    remarks = notes(metas, examples=sum(totals.values()), recipe=config.recipe)
+    if formats.holds_documents(config.recipe):
+        line = documents_line(metas, sum(totals.values()), config.max_tokens)
+        remarks = {"documents": line, **remarks}
     return DatasetSplits(
         train=train,
         heldout=heldout,
         counts=_count(train, heldout, metas),
         fingerprint=source.joint_fingerprint(main, own),
-        notes=notes(metas, examples=sum(totals.values()), recipe=config.recipe),
+        notes=remarks,
         chat=chat,
     )
 

@@ -93,13 +93,13 @@ def joint_fingerprint(train: Source, held: Source | None) -> str:
 
 
 def _file(path: str, *, key: str, limit: int | None) -> Source:
-    file = readers.find(path, key=key)
+    file = readers.find(path, key=key, plain_text=True)
     with file.open("rb") as stream:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
     return Source(
         name=path,
         unit=readers.row_or_line(file),
-        fingerprint=_digest(readers.known_suffix(file), content, limit),
+        fingerprint=_digest(readers.known_suffix(file, plain_text=True), content, limit),
         read=lambda: islice(readers.rows(file), limit),
     )
 

@@ -6,7 +6,7 @@ from anima_exp.cli import adapter_settings
 from anima_exp.config import DataConfig, RunConfig, benchmark_key, benchmarks_of
 from anima_exp.config.evals import FUNCTION
 from anima_exp.config.lookup import check_importable
-from anima_exp.data import apply_recipe, formats, source
+from anima_exp.data import apply_recipe, documents, formats, source
 from anima_exp.distributed.environment import RankInfo
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.evals import answers, score_names
@@ -108,7 +108,8 @@ def _different(configs: Iterable[RunConfig]) -> list[RunConfig]:
 
 
 def _check_data(data: DataConfig) -> None:
-    formats.recipe(data.recipe)
+    if formats.holds_documents(data.recipe):
+        documents.check_settings(data)
     formats.for_answers(data.prompt_template, key="data.prompt_template")
     if data.path:
         source.training_source(data)
