@@ -153,7 +153,7 @@ def documents_line(metas: list[Meta], rows: int, limit: int) -> str:
     )
     return (
         f"{documents:,} in {rows:,} rows of at most {limit:,} tokens; "
-        f"{divided:,} documents have more than one row"
+        f"{divided:,} document{' has' if divided == 1 else 's have'} more than one row"
     )
 
 
