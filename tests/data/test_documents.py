@@ -109,7 +109,7 @@ def test_a_recipe_of_documents_may_not_return_a_prompt(prepared):
 def test_the_dry_run_counts_documents(tmp_path):
     path = write_rows(tmp_path / "a.jsonl", {"text": "a"}, {"text": "b"})
     apply_recipe.check_rows(local(path, recipe="text", heldout_rows=1))
-    with pytest.raises(DataError, match="data.heldout_rows=2 leaves nothing"):
+    with pytest.raises(DataError, match=r"data\.heldout_rows=2 leaves nothing"):
         apply_recipe.check_rows(local(path, recipe="text", heldout_rows=2))
 
 
