@@ -16,6 +16,8 @@ from anima_exp.config.data import (
     BadRow,
     DataConfig,
     LengthStatsConfig,
+    MixBy,
+    MixSize,
     SpecialTokensInText,
     Thinking,
     TooLong,
@@ -35,6 +37,7 @@ from anima_exp.config.evals import (
     benchmarks_of,
 )
 from anima_exp.config.from_settings import config_of
+from anima_exp.config.mixture import MixturePart
 from anima_exp.config.model import (
     Attention,
     LoraConfig,
@@ -86,6 +89,9 @@ __all__ = [
     "LossNormalization",
     "MergeConfig",
     "MergeTarget",
+    "MixBy",
+    "MixSize",
+    "MixturePart",
     "ModelConfig",
     "MultipleChoiceConfig",
     "OptimizerConfig",

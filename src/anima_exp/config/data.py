@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from anima_exp.config.setting import LARGEST_SEED, MISSING, setting
 
@@ -44,6 +45,20 @@ class SpecialTokensInText(StrEnum):
 
     text = "text"  # encode it as text
     error = "error"  # the row is bad
+
+
+class MixBy(StrEnum):
+    """What the weights of a mixture's parts divide."""
+
+    rows = "rows"
+    tokens = "tokens"
+
+
+class MixSize(StrEnum):
+    """The part of a mixture that an epoch uses exactly once."""
+
+    largest = "largest"  # relative to its weight: the other parts are repeated
+    smallest = "smallest"  # relative to its weight: the other parts are cut
 
 
 @dataclass
@@ -205,6 +220,33 @@ class DataConfig:
     )
     on_bad_row: BadRow = setting(
         BadRow.error, "Stop at a row that cannot become an example, or skip it.", in_name=False
+    )
+    parts: dict[str, Any] = setting(
+        dict,
+        "Parts of data=mixture by name, each with source or path, recipe, weight, and other "
+        "settings of data; held-out rows are taken from each part, and each has a score of its "
+        "own.",
+        since="0.2",
+        as_before={},
+    )
+    mix_by: MixBy = setting(
+        MixBy.rows,
+        "Whether the weights of the parts are shares of the rows of an epoch, or of its tokens.",
+        since="0.2",
+        as_before=MixBy.rows.value,
+    )
+    mix_size: MixSize | None = setting(
+        None,
+        "Part that an epoch uses exactly once: smallest cuts the others, largest repeats them; "
+        "null = largest, unless mix_total is set.",
+        since="0.2",
+    )
+    mix_total: int | None = setting(
+        None,
+        "Rows or tokens of an epoch of a mixture, as mix_by says; null = as mix_size says.",
+        above=0,
+        largest=1_000_000_000_000,
+        since="0.2",
     )
     prompt_template: str = setting(
         MISSING,

@@ -11,6 +11,7 @@ from anima_exp.data.chat import rules
 from anima_exp.data.chat.conversation import Conversation
 from anima_exp.data.example import Example, Row, TrackedRow, missing_column
 from anima_exp.data.formats import Recipe
+from anima_exp.data.parts import each
 from anima_exp.data.rows import check_heldout
 from anima_exp.data.source import Source, training_source, validation_source
 from anima_exp.data.token_cache import Meta
@@ -28,6 +29,9 @@ def check_rows(config: DataConfig) -> None:
 
     A data set on the hub is not read.
     """
+    if config.parts:
+        each(config, check_rows)
+        return
     if not config.path and not (config.source or "").startswith("sample"):
         return
     main, own = training_source(config), validation_source(config)

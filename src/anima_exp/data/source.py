@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from anima_exp.config import DataConfig
 from anima_exp.data import readers
+from anima_exp.data.parts import each
 from anima_exp.data.readers import NumberedRow
 from anima_exp.errors import DataError, first_line, without_password
 from anima_exp.libraries import hub
@@ -72,6 +73,9 @@ def validation_source(config: DataConfig) -> Source | None:
 
 def check_hub(config: DataConfig) -> None:
     """Raise DataError if the hub has no such data set, before `datasets` is imported."""
+    if config.parts:
+        each(config, check_hub)
+        return
     source = config.source or ""
     if not config.path and hub.is_id(source) and not Path(source).is_dir():
         hub.check_data_set(
@@ -84,12 +88,19 @@ def check_hub(config: DataConfig) -> None:
 
 def fingerprint(config: DataConfig) -> str:
     """Return a hash of the rows as 64 hexadecimal digits, without downloading a data set."""
+    if config.parts:
+        return joint_fingerprint_of(each(config, fingerprint))
     return joint_fingerprint(training_source(config), validation_source(config))
 
 
 def joint_fingerprint(train: Source, held: Source | None) -> str:
     """Return the fingerprint of the training rows and, if they have one, the held-out source."""
     return _digest(train.fingerprint, held.fingerprint if held else None)
+
+
+def joint_fingerprint_of(parts: Mapping[str, str]) -> str:
+    """Return the fingerprint of a mixture, whose parts have these."""
+    return _digest("mixture", sorted(parts.items()))
 
 
 def _file(path: str, *, key: str, limit: int | None) -> Source:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anima_exp.config import Quantization, RunConfig
+from anima_exp.data.mixture import lines as part_lines
 from anima_exp.events import Plan, emit
 from anima_exp.model.linear_layers import Parameters
 from anima_exp.planner.execution import Execution, Placement
@@ -45,6 +46,7 @@ def overview_lines(run: Overview) -> dict[str, str]:
         ),
         "trains": _describe_trainable(config, run.setup.parameters),
         "data": _data(run),
+        **part_lines(run.setup.data.parts),
         **_notes(run),
         "steps": steps(
             run.setup.steps,

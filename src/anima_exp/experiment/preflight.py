@@ -7,6 +7,7 @@ from anima_exp.config import DataConfig, RunConfig, benchmark_key, benchmarks_of
 from anima_exp.config.evals import FUNCTION
 from anima_exp.config.lookup import check_importable
 from anima_exp.data import apply_recipe, documents, formats, source
+from anima_exp.data.parts import each
 from anima_exp.distributed.environment import RankInfo
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.evals import answers, score_names
@@ -108,9 +109,12 @@ def _different(configs: Iterable[RunConfig]) -> list[RunConfig]:
 
 
 def _check_data(data: DataConfig) -> None:
+    formats.for_answers(data.prompt_template, key="data.prompt_template")
+    if data.parts:
+        each(data, _check_data)
+        return
     if formats.holds_documents(data.recipe):
         documents.check_settings(data)
-    formats.for_answers(data.prompt_template, key="data.prompt_template")
     if data.path:
         source.training_source(data)
         source.validation_source(data)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import check_rows_seen
 from anima_exp.config.checks import check_warmup
-from anima_exp.data.dataset import DatasetSplits, prepare
+from anima_exp.data.dataset import prepare
 from anima_exp.data.rows import TokenizedDataset
+from anima_exp.data.splits import DatasetSplits
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.evals.evaluator import PreparedEvals, check_positions, prepare_evals
 from anima_exp.experiment.model_setup import load_model
