@@ -93,7 +93,12 @@ def parts_given(data: DataConfig) -> dict[str, MixturePart]:
 
 def heldout_rows(data: DataConfig) -> int:
     """Return how many rows the settings hold out, of all parts of a mixture together."""
-    if not data.parts:
-        return data.heldout_rows
-    given = (part.heldout_rows for part in parts_given(data).values())
-    return sum(data.heldout_rows if rows is None else rows for rows in given)
+    return sum(heldout_rows_by_part(data).values()) if data.parts else data.heldout_rows
+
+
+def heldout_rows_by_part(data: DataConfig) -> dict[str, int]:
+    """Return how many rows the settings hold out of each part of a mixture."""
+    return {
+        name: data.heldout_rows if part.heldout_rows is None else part.heldout_rows
+        for name, part in parts_given(data).items()
+    }

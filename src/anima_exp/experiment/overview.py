@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anima_exp.config import Quantization, RunConfig
-from anima_exp.data.mixture import lines as part_lines
+from anima_exp.config.mixture import heldout_rows
 from anima_exp.events import Plan, emit
 from anima_exp.model.linear_layers import Parameters
 from anima_exp.planner.execution import Execution, Placement
@@ -46,7 +46,7 @@ def overview_lines(run: Overview) -> dict[str, str]:
         ),
         "trains": _describe_trainable(config, run.setup.parameters),
         "data": _data(run),
-        **part_lines(run.setup.data.parts),
+        **_parts(run),
         **_notes(run),
         "steps": steps(
             run.setup.steps,
@@ -130,6 +130,12 @@ def _data(run: Overview) -> str:
     return f"{run.config.data.name}: {', '.join(parts)}"
 
 
+def _parts(run: Overview) -> dict[str, str]:
+    from anima_exp.data.mixture import lines
+
+    return lines(run.setup.data.parts)
+
+
 def _notes(run: Overview) -> dict[str, str]:
     notes: dict[str, str] = run.setup.data.notes
     if run.config.data.path is None and run.config.data.source == "sample":
@@ -144,7 +150,7 @@ def _tokens(run: Overview) -> int:
 
 def _evals(run: Overview) -> list[str]:
     config, names = run.config, []
-    if config.data.heldout_rows:
+    if heldout_rows(config.data):
         names += ["heldout loss"] * bool(config.evals.heldout)
         names += ["exact match"] * bool(config.evals.exact_match and config.data.exact_answers)
     if config.evals.samples and config.evals.samples.prompts:

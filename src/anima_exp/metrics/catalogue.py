@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from anima_exp.config import BENCHMARKS
+from anima_exp.metrics.metric import part_score
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,13 @@ _OWN = (
         "same weight.",
         "nats per token",
         "evals=[heldout], which is on by default",
+        _SCORES,
+    ),
+    MetricEntry(
+        part_score("NAME"),
+        "heldout_loss on the held-out rows of the part NAME of a mixture, data.parts.NAME.",
+        "nats per token",
+        "evals=[heldout], with data=mixture",
         _SCORES,
     ),
     MetricEntry(
