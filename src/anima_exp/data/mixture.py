@@ -79,7 +79,12 @@ def joined(config: DataConfig, splits: Mapping[str, DatasetSplits]) -> DatasetSp
 def _numbers(config: DataConfig, splits: Mapping[str, DatasetSplits]) -> dict[str, Order]:
     """Return which rows of each part are trained on, some several times."""
     parts = {name: one.train for name, one in splits.items()}
-    wanted = wanted_amounts(config, {name: part.lengths for name, part in parts.items()})
+    by_rows = config.mix_by is MixBy.rows
+    available = {
+        name: len(part) if by_rows else int(part.lengths.sum(dtype=np.int64))
+        for name, part in parts.items()
+    }
+    wanted = wanted_amounts(config, available)
     numbers = {
         name: taken(part.lengths, wanted[name], config.mix_by) for name, part in parts.items()
     }
@@ -94,25 +99,20 @@ def _numbers(config: DataConfig, splits: Mapping[str, DatasetSplits]) -> dict[st
     }
 
 
-def wanted_amounts(config: DataConfig, lengths: Mapping[str, Any]) -> dict[str, float]:
+def wanted_amounts(config: DataConfig, available: Mapping[str, int]) -> dict[str, float]:
     """Return how many rows or tokens of each part an epoch has, as data.mix_by says.
 
     Args:
-        lengths: the tokens of each training row of a part, by the name of the part.
+        available: the rows or tokens of each part.
 
     Raises:
-        ConfigError: if an epoch would have too many rows.
+        ConfigError: if an epoch would have too many of them.
     """
-    by_rows = config.mix_by is MixBy.rows
-    available = {
-        name: len(one) if by_rows else int(one.sum(dtype=np.int64)) for name, one in lengths.items()
-    }
     found = amounts(available, weights_of(config), size=config.mix_size, total=config.mix_total)
-    rows = sum(found[name] / available[name] * len(lengths[name]) for name in found)
-    key = "data.mix_size=largest"
-    if config.mix_total is not None:
-        key = f"data.mix_total={config.mix_total}"
-    check_rows_seen(round(rows), key=key)
+    if config.mix_by is MixBy.rows:
+        total = config.mix_total
+        key = "data.mix_size=largest" if total is None else f"data.mix_total={total}"
+        check_rows_seen(round(sum(found.values())), key=key)
     return found
 
 

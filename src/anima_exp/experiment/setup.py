@@ -28,6 +28,7 @@ from anima_exp.model.tokenizer import (
 )
 from anima_exp.planner import lengths as known_lengths
 from anima_exp.planner.execution import Execution
+from anima_exp.planner.length_stats import LengthStats
 from anima_exp.planner.lengths import optimizer_steps, rows_in_all
 from anima_exp.planner.memory import Rows
 from anima_exp.results import provenance
@@ -159,6 +160,6 @@ def largest_rank_load(
     return Rows(longest, int(tokens.max()), int(labels.max()))
 
 
-def _lengths(data: DatasetSplits) -> known_lengths.LengthStats:
+def _lengths(data: DatasetSplits) -> LengthStats:
     rows, counts = len(data.train), data.counts
-    return known_lengths.LengthStats(rows, counts.train_tokens / rows, counts.label_tokens / rows)
+    return LengthStats(rows, counts.train_tokens / rows, counts.label_tokens / rows)
