@@ -1,4 +1,4 @@
-"""Describe how many rows a data set has and how long they are: plain, of documents, of a mixture."""
+"""Describe how many rows a data set has, and how long they are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
