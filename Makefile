@@ -4,7 +4,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help reference gallery docs docs-serve demo notebooks story test contracts test-ray check gpu-hollow gpu-count gpu-check gpu-check-rehearsal lint types format tiny-base bench bench-gpu bench-processes bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
+.PHONY: help reference gallery docs docs-serve demo notebooks story test contracts test-ray check gpu-hollow gpu-count gpu-check gpu-check-rehearsal lint types format tiny-base bench bench-gpu bench-processes bench-base bench-chat bench-choice bench-compare bench-data bench-start bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
@@ -121,6 +121,9 @@ bench-compare: $(VENV)/.installed  ## seconds to compare 500 runs
 bench-data: $(VENV)/.installed  ## token ids of all of Alpaca, against qlora.py's collator (FOLDER=..., TOKENIZER=...)
 	$(PY) -m pip install --quiet sentencepiece
 	$(PY) benchmarks/tokenizing.py $(FOLDER) $(TOKENIZER)
+
+bench-chat: $(VENV)/.installed  ## conversations verified and cached, against the template call alone (TOKENIZER=...)
+	$(PY) benchmarks/chat_tokenizing.py $(TOKENIZER)
 
 bench-start: $(VENV)/.installed  ## seconds from a command to its answer or first step, and what it imports
 	$(PY) benchmarks/start_up.py

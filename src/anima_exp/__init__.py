@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from anima_exp.api.models import evaluate, generate, load, merge
     from anima_exp.comparison.notebook import Comparison
     from anima_exp.config import RunConfig
+    from anima_exp.data.chat.conversation import Conversation, Message, ToolCall
     from anima_exp.data.example import Example
+    from anima_exp.data.formats import Format
     from anima_exp.errors import (
         AnimaError,
         ConfigError,
@@ -42,9 +44,12 @@ __all__ = [
     "AnimaError",
     "Comparison",
     "ConfigError",
+    "Conversation",
     "Cost",
     "DataError",
     "Example",
+    "Format",
+    "Message",
     "ModelError",
     "Record",
     "RunConfig",
@@ -53,6 +58,7 @@ __all__ = [
     "RunInterrupted",
     "RunPaused",
     "SweepError",
+    "ToolCall",
     "TrainingError",
     "__version__",
     "compare",
@@ -82,7 +88,11 @@ _HOMES = {
     "merge": _MODELS,
     "Comparison": "comparison.notebook",
     "Cost": "planner.cost",
+    "Conversation": "data.chat.conversation",
+    "Message": "data.chat.conversation",
+    "ToolCall": "data.chat.conversation",
     "Example": "data.example",
+    "Format": "data.formats",
     "Record": "results.record",
     "RunConfig": "config",
 }

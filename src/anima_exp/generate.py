@@ -22,7 +22,7 @@ from anima_exp.system import paths
 from anima_exp.system.terminal import print_stderr
 
 if TYPE_CHECKING:
-    from anima_exp.inference.answers import GenerationRequest
+    from anima_exp.data.chat.conversation import Conversation
     from anima_exp.inference.speakers import ChatParticipant
 
 
@@ -47,6 +47,10 @@ def generate(config: GenerateConfig) -> None:
     use_expandable_segments()
     if config.prompt is not None:
         answer_one(config, config.prompt)
+    elif config.messages is not None:
+        from anima_exp.inference.conversations import read_messages
+
+        answer_one(config, read_messages(config.messages))
     elif config.questions is not None:
         answer_all(config, config.questions)
     else:
@@ -62,8 +66,15 @@ def check(config: GenerateConfig) -> None:
             f"prompt and questions={config.questions} are both set: one question, or a file of "
             "them. Give one."
         )
+    if config.messages is not None and (config.prompt is not None or config.questions):
+        other = f"questions={config.questions}" if config.questions else "prompt"
+        raise ConfigError(
+            f"messages={config.messages} and {other} are both set. Give one: messages for one "
+            "conversation, prompt for one question, questions for a file of either."
+        )
     if config.questions is None and config.out:
         other = "prompt shows its answer" if config.prompt is not None else "a chat writes no file"
+        other = "messages shows its answer" if config.messages is not None else other
         raise ConfigError(f"out={config.out} is for questions=FILE; {other}.")
     if config.questions and config.include_base:
         raise ConfigError(
@@ -113,8 +124,9 @@ def answer_all(config: GenerateConfig, source: str) -> None:
     from anima_exp.distributed.process_group import join_process_group
     from anima_exp.inference import answer_file
     from anima_exp.inference.answers import report, write
+    from anima_exp.inference.ask import request_of
 
-    request = _request(config)
+    request = request_of(config)
     answer_file.check(
         path, questions, request.settings()
     )  # before a large model is loaded for nothing
@@ -126,7 +138,7 @@ def answer_all(config: GenerateConfig, source: str) -> None:
         report(written, path, config.max_new_tokens)
 
 
-def answer_one(config: GenerateConfig, question: str) -> None:
+def answer_one(config: GenerateConfig, question: "str | Conversation") -> None:
     """Print the answer to `question`; all other messages go to stderr."""
     from anima_exp.inference.chat import to_terminal
     from anima_exp.inference.speakers import answer_once
@@ -134,7 +146,15 @@ def answer_one(config: GenerateConfig, question: str) -> None:
     with redirect_stdout(sys.stderr):
         model, tokenizer, base, adapters = _loaded(config)
     speakers = [base, *adapters] if config.include_base or not adapters else adapters
-    answer_once(model, tokenizer, speakers, question, write=to_terminal, tell=print_stderr)
+    answer_once(
+        model,
+        tokenizer,
+        speakers,
+        question,
+        write=to_terminal,
+        tell=print_stderr,
+        show_thinking=config.show_thinking,
+    )
 
 
 def chat(config: GenerateConfig) -> None:
@@ -143,39 +163,37 @@ def chat(config: GenerateConfig) -> None:
 
     model, tokenizer, base, adapters = _loaded(config)
     speakers = [base, *adapters]
-    Chat(model, tokenizer, speakers, compare=config.include_base, write=to_terminal).run(
-        read_user_lines()
-    )
+    Chat(
+        model,
+        tokenizer,
+        speakers,
+        compare=config.include_base,
+        show_thinking=config.show_thinking,
+        write=to_terminal,
+    ).run(read_user_lines())
 
 
 def _loaded(config: GenerateConfig) -> "tuple[Any, Any, ChatParticipant, list[ChatParticipant]]":
     """Return the model, its tokenizer, the base as a participant, and one for each adapter."""
+    from anima_exp.data.prompts import check_options
+    from anima_exp.inference.ask import request_of
+    from anima_exp.inference.saved_model import tokenizer_of
     from anima_exp.inference.side_by_side import load_extra_adapters
     from anima_exp.inference.speakers import ADAPTER, BASE, ChatParticipant
 
-    request, extra = _request(config), load_extra_adapters(config)
+    request, extra = request_of(config), load_extra_adapters(config)
     model, tokenizer = load_saved_model(config, [other.adapter for other in extra])
     base = ChatParticipant(BASE, None, request)
     if not hasattr(model, "disable_adapter"):
         return model, tokenizer, base, []
     adapters = [ChatParticipant(request.model_id if extra else ADAPTER, adapter_name(0), request)]
     for number, other in enumerate(extra, start=1):
-        theirs = replace(request, template=other.template, model_id=other.name)
-        adapters.append(ChatParticipant(other.name, adapter_name(number), theirs))
+        options = replace(request.options, thinking=other.thinking)
+        check_options(other.template, options)
+        theirs = replace(request, template=other.template, model_id=other.name, options=options)
+        own = tokenizer_of(config.model, other.adapter) if theirs.is_chat else None
+        adapters.append(ChatParticipant(other.name, adapter_name(number), theirs, tokenizer=own))
     return model, tokenizer, base, adapters
-
-
-def _request(config: GenerateConfig) -> "GenerationRequest":
-    from anima_exp.inference import prompt_format
-    from anima_exp.inference.answers import GenerationRequest
-
-    return GenerationRequest(
-        config,
-        prompt_format.of_config(config),
-        model_label(config),
-        prompt_format.of_use(config),
-        config.trainer.precision,
-    )
 
 
 def main() -> None:

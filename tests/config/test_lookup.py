@@ -25,7 +25,7 @@ def test_a_misspelt_recipe_names_the_key_the_value_and_the_fix():
 
 
 def test_a_name_like_no_other_lists_what_there_is():
-    with pytest.raises(ConfigError, match="Known: alpaca, chip2, flan_v2, guanaco"):
+    with pytest.raises(ConfigError, match="Known: alpaca, alpaca_chat, auto, belle_chat"):
         recipe("xyz")
 
 

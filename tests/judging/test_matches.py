@@ -98,6 +98,45 @@ def test_the_same_question_may_be_a_number_here_and_a_text_there(tmp_path):
     assert len(matches(paths)[0].matches) == 2
 
 
+TURNS = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "2+3?"},
+    {"role": "assistant", "content": "", "tool_calls": [{"name": "add", "arguments": {"a": 2}}]},
+    {"role": "tool", "content": "5"},
+    {"role": "user", "content": "And 4?"},
+]
+SHOWN = (
+    "The answer is to the last turn of this conversation.\n\n"
+    'tools that the assistant may call:\n{"type": "function", "function": {"name": "add"}}\n\n'
+    "system:\nBe brief.\n\nuser:\n2+3?\n\n"
+    'assistant:\n{"name": "add", "arguments": {"a": 2}}\n\ntool:\n5\n\nuser:\nAnd 4?'
+)
+
+
+def test_the_judge_sees_the_earlier_turns_of_a_conversation(tmp_path):
+    ours = {
+        "question": "And 4?",
+        "messages": TURNS,
+        "tools": [{"name": "add"}],
+        "schema_version": 1,
+    }
+    paths = [answers(tmp_path, name, ["x"], **ours) for name in ("a", "b")]
+    [pair] = matches(paths)
+    assert {match.question.text for match in pair.matches} == {SHOWN}
+    row = {"messages": TURNS, "tools": [{"name": "add"}], "category": "math"}
+    questions = read_questions(write(tmp_path / "q.jsonl", [row]))
+    assert (questions["1"].text, questions["1"].category) == (SHOWN, "math")
+    others = [
+        answers(tmp_path, name, ["x"], messages=[*TURNS, {"role": "assistant", "content": "9"}])
+        for name in ("a", "b")
+    ]
+    assert matches(others)[0].matches[0].question.text == "Question 1?"
+    with pytest.raises(DataError, match=r"q\.jsonl, line 1: message 1, the last one, is the assis"):
+        read_questions(
+            write(tmp_path / "q.jsonl", [{"messages": [{"role": "assistant", "content": "9"}]}])
+        )
+
+
 GOOD = {"question_id": 1, "text": "x", "question": "Q?"}
 BAD_ROWS = {
     "no text": ({"question_id": 1}, "field 'text' is missing; the row has question_id."),

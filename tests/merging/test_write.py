@@ -134,3 +134,40 @@ def test_a_card_that_cannot_be_written_leaves_no_folder(runs, merge, tmp_path, m
     with pytest.raises(ZeroDivisionError):
         merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}", "verify=false")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_merged_model_is_asked_in_the_adapters_chat_template(runs, merge, tmp_path, capsys):
+    from transformers import AutoTokenizer
+
+    from anima_exp.data.chat.templates import ChatTemplate, use_template
+
+    talk = ChatTemplate(
+        "talk",
+        "{{ bos_token }}{% for m in messages %}### {{ m.role }}: {{ m.content }}"
+        "{% if m.role == 'assistant' %}<pad>{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}### Assistant: {% endif %}",
+    )
+    run, out = shutil.copytree(runs[0], tmp_path / "run"), tmp_path / "merged"
+    tokenizer = AutoTokenizer.from_pretrained(run / "adapter")
+    use_template(tokenizer, talk, [tokenizer.convert_tokens_to_ids("<pad>")])
+    tokenizer.save_pretrained(run / "adapter")
+    record = json.loads((run / "record.json").read_text())
+    chat = {"data.recipe": "messages", "data.prompt_template": "chat", "data.thinking": "drop"}
+    record["settings"] |= chat
+    (run / "record.json").write_text(json.dumps(record))
+
+    merge(f"run={run}", f"out={out}", "verify=false")
+    saved = AutoTokenizer.from_pretrained(out)
+    assert (saved.chat_template, saved.eos_token) == (talk.source, "<pad>")
+    ends = json.loads((out / "generation_config.json").read_text())["eos_token_id"]
+    assert ends == [saved.eos_token_id, saved.convert_tokens_to_ids("</s>")]
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "In the chat template that is saved with its tokenizer; an answer was taught to" in card
+    (text,) = re.findall(r"(?ms)^```text\n(.*?)^```$", card)
+    assert text.startswith("<s>### user: ")
+    assert text.endswith("### Assistant: \n")
+    (code,) = re.findall(r"(?ms)^```python\n(.*?)^```$", card)
+    assert "tokenizer.apply_chat_template(" in code
+    capsys.readouterr()
+    exec(code.replace(THIS, str(out)), {})  # what a reader would paste
+    assert capsys.readouterr().out.strip()

@@ -11,10 +11,10 @@ from huggingface_hub import ModelCard, ModelCardData
 from anima_exp.display.tables import escape_markdown
 from anima_exp.metrics.intervals import wilson
 from anima_exp.model_card import origin
-from anima_exp.model_card.card import Merged, card
+from anima_exp.model_card.card import Chat, Merged, card
 from anima_exp.model_card.metadata import read, with_base
 from anima_exp.model_card.scores import Measured
-from anima_exp.model_card.snippets import loading_code
+from anima_exp.model_card.snippets import chat_question, loading_code
 from anima_exp.results import identity
 from anima_exp.results.record import Record
 from anima_exp.system.paths import shipped
@@ -327,3 +327,29 @@ def test_a_card_tells_how_many_computed(hardware, processes, told):
     from anima_exp.model_card.facts import _machine
 
     assert _machine(SimpleNamespace(hardware=hardware, processes=processes)) == told
+
+
+def test_a_run_on_conversations_is_asked_through_its_chat_template(record):
+    made = record("data=local", "data.recipe=messages", "data.path=x.jsonl", "data.template=chatml")
+    source = "{% if enable_thinking %}{% endif %}"
+    for thinking, option in (("template", ""), ("drop", "enable_thinking=False, ")):
+        made.settings["data.thinking"] = thinking
+        chat = Chat(chat_question(made.settings, source), "<|im_start|>user\nWhere?<|im_end|>\n")
+        text = written(made, chat=chat, end="<|im_end|>")
+        assert (
+            "In the chat template that is saved with its tokenizer (data.template=`chatml`); an "
+            "answer was taught to end in `<|im_end|>`. A question is put as\n\n```text\n"
+            "<|im_start|>user\nWhere?<|im_end|>\n" in text
+        )
+        assert (
+            '\nmessages = [{"role": "user", "content": "What is the capital of France?"}]\n'
+            "ids = tokenizer.apply_chat_template(\n"
+            f"    messages, add_generation_prompt=True, {option}return_dict=True, "
+            'return_tensors="pt"\n).to(model.device)\n' in text
+        )
+        assert "eos_token_id=tokenizer.eos_token_id" in text
+
+
+def test_without_a_switch_in_the_template_the_code_sets_none(record):
+    made = record("data=local", "data.recipe=messages", "data.path=x", "data.thinking=drop")
+    assert chat_question(made.settings, "{{ messages }}").options == {}

@@ -17,7 +17,7 @@ from anima_exp.errors import ConfigError
 from anima_exp.system.invocation import command_line
 
 _OVERRIDE = re.compile(r"^(?P<key>[+~]{0,2}[\w./@-]+)=(?P<value>.*)$", re.DOTALL)
-_TO_THE_LETTER = {"prompt"}  # settings whose value is used literally
+_TO_THE_LETTER = {"prompt", "system"}  # settings whose value is used literally
 _FUNCTION = re.compile(
     r"^(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool)\(.*\)$", re.DOTALL
 )

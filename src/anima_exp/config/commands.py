@@ -48,6 +48,33 @@ class GenerateConfig(AnsweringConfig, UseConfig):
         "File or URL of questions, or tiny_zh or tiny_en; null without prompt starts a chat.",
     )
     out: str | None = setting(None, "File to write answers to; null = answers/MODEL.jsonl.")
+    messages: str | None = setting(
+        None,
+        "JSON file with the messages of one conversation, whose next answer is shown.",
+        since="0.2",
+    )
+    system: str | None = setting(
+        None,
+        "System prompt of conversations that have none of their own; for prompt_template=chat.",
+        since="0.2",
+    )
+    tools: str | None = setting(
+        None,
+        "JSON file with the tools that the model is shown, unless a conversation has its own; for "
+        "prompt_template=chat.",
+        since="0.2",
+    )
+    thinking: bool | None = setting(
+        None,
+        "Ask the chat template for answers with or without thinking; null = as in training, or "
+        "the template's default.",
+        since="0.2",
+    )
+    show_thinking: bool = setting(
+        True,
+        "If false, the terminal shows how long an answer's thinking is, but not its text.",
+        since="0.2",
+    )
     extra_adapters: list[str] = setting(
         list,
         "More run folders or adapters of the same base, which answer as well.",

@@ -137,9 +137,8 @@ class DataConfig:
     )
     template: str | None = setting(
         None,
-        "Chat template of conversations: tokenizer, chatml, llama3, mistral, gemma, guanaco, "
-        "vicuna, alpaca or a .jinja file; null = the tokenizer's own, or else the format whose "
-        "tokens it has.",
+        "Chat template of conversations: tokenizer, a name such as chatml or llama3, or a .jinja "
+        "file; null = the tokenizer's own, or else one that fits it.",
         since="0.2",
     )
     train_on: TrainOn = setting(

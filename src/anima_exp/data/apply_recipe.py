@@ -6,9 +6,9 @@ from itertools import islice
 from typing import TypeVar, cast
 
 from anima_exp.config import BadRow, DataConfig
-from anima_exp.data import formats
-from anima_exp.data.chat import rules
+from anima_exp.data.chat import rules, templates
 from anima_exp.data.chat.conversation import Conversation
+from anima_exp.data.chat.reading import as_read
 from anima_exp.data.example import Example, Row, TrackedRow, missing_column
 from anima_exp.data.formats import Recipe
 from anima_exp.data.parts import each
@@ -42,28 +42,40 @@ def check_rows(config: DataConfig) -> None:
         _usable(own, config)
 
 
-_counted: dict[tuple[str, str, BadRow], int] = {}  # so that the cells of a sweep read a file once
+_counted: dict[
+    tuple[str, str, BadRow, str | None], int
+] = {}  # so that the cells of a sweep read a file once
 
 
 def _usable(of: Source, config: DataConfig) -> int:
     """Return how many rows become at least one example."""
-    key = (of.fingerprint, config.recipe, config.on_bad_row)
+    key = (of.fingerprint, config.recipe, config.on_bad_row, config.template)
     if key not in _counted:
         _counted[key] = sum(bool(given) for _, given in read_all(of, config))
     return _counted[key]
 
 
-def read_all(of: Source, config: DataConfig) -> Iterator[tuple[int, Given]]:
+def read_all(source: Source, config: DataConfig) -> Iterator[tuple[int, Given]]:
     """Yield the number of each row and what the recipe reads in it, without tokenizing it.
+
+    Conversations are checked by the rules of data.template too, if it names a known format.
 
     Raises:
         DataError: if no row can be used, or a row cannot be used with data.on_bad_row=error.
     """
-    recipe = formats.recipe(config.recipe)
+    of, recipe = as_read(source, config)
+    alternate = templates.ALTERNATING.get(config.template or "", ())
     meta, any_used = Meta(), False
+
+    def checked(given: Given) -> Given:
+        for one in given:
+            if isinstance(one, Conversation):
+                rules.check(one, alternate=alternate)
+        return given
+
     with working("tokenizing", of.name) as advance:
         stop = config.on_bad_row is BadRow.error
-        for number, given in applied(of, recipe, meta, stop_at_bad_row=stop, then=_unchanged):
+        for number, given in applied(of, recipe, meta, stop_at_bad_row=stop, then=checked):
             any_used = any_used or bool(given)
             yield number, given
             advance(len(given))
@@ -206,7 +218,3 @@ def nothing(source: Source, meta: Meta) -> DataError:
     if not meta.shown:
         return DataError(f"{source.name} contains no rows.")
     return DataError(f"None of the {meta.read} rows can be used. The first: {meta.shown[0]}.")
-
-
-def _unchanged(given: Given) -> Given:
-    return given

@@ -226,7 +226,7 @@ def _format(name: str, among: Mapping[str, Format], *, part: str, what: str, key
             return _format(
                 named.prompt_format, among, part=part, what=what, key=f"{key}={name}: prompt_format"
             )
-        if getattr(named, part) is None:
+        if getattr(named, part) is None and not (part == "prompt" and named.tokenizers_own):
             raise ConfigError(
                 f"{key}={name} is a Format without a {part}. Give it one: Format({part}=...)."
             )

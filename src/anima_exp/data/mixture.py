@@ -183,20 +183,21 @@ def _chat(
     first = chats[0][0]
     counts: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
-    turns = trained = tokens = 0
+    rows = answers = trained = 0
     for chat, part in chats:
         assert isinstance(part, ChatDataset)
         counts.update(chat.summary.counts)
         by_kind = part.tokens_by_kind.sum(axis=0)
         kinds.update({label: int(by_kind[kind]) for kind, label in LABELS.items()})
-        turns += int(part.tokens.answer_counts(part.order).sum())
+        rows += len(part)
+        answers += int(part.tokens.answer_counts(part.order).sum())
         trained += int(part.label_counts.sum())
-        tokens += int(part.lengths.sum())
     summary = replace(
         first.summary,
-        turns=turns,
+        rows=rows,
+        answers=answers,
         tokens={label: kinds[label] for label in LABELS.values() if kinds[label]},
-        trained_share=trained / max(tokens, 1),
+        trained_tokens=trained,
         counts=dict(counts),
     )
     return replace(first, summary=summary)

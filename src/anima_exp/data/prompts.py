@@ -216,12 +216,12 @@ def _turns(conversation: Conversation, form: Format) -> tuple[str, list[Turn]]:
     }
     if lacking := next((kind for kind, has in kinds.items() if has), None):
         raise DataError(
-            f"it has {lacking}, which the format {form.name} cannot show. Use {KEY}={CHAT}"
+            f"it has {lacking}, which the format {form.name} cannot show. Use {KEY}={CHAT}."
         )
     if not alternate:
         raise DataError(
             f"user and assistant do not alternate, as the format {form.name} needs. Use "
-            f"{KEY}={CHAT}"
+            f"{KEY}={CHAT}."
         )
     texts = [message.content for message in messages]
     return texts[-1], list(zip(texts[:-1:2], texts[1::2], strict=True))

@@ -17,6 +17,7 @@ from typing import IO, cast
 
 from anima_exp.config.lookup import closest
 from anima_exp.data import file_checks
+from anima_exp.data.arrow_rows import without_added_fields
 from anima_exp.data.example import Row
 from anima_exp.errors import DataError, first_line
 from anima_exp.system.paths import expanded, is_file, is_folder
@@ -180,7 +181,7 @@ def _parquet(file: Path) -> Iterator[NumberedRow]:
             for batch in table.iter_batches(batch_size=1000):
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, row
+                    yield number, without_added_fields(row)
     except ArrowException as error:
         raise DataError(f"{file} is not Parquet: {first_line(error)}") from error
 

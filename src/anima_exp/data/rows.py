@@ -50,7 +50,7 @@ def orders(
     Args:
         rows: the source row of each training example, ascending.
         held_rows: the same of the examples from which held-out ones are taken. They may be
-            another reading of the same source rows.
+            another reading of the same source rows, which alone decides what is held out.
         own_source: the held-out rows have a source of their own.
 
     Raises:
@@ -62,14 +62,20 @@ def orders(
         # A separate held-out source may have fewer rows than data.heldout_rows. Then all are used.
         held_order = first(shuffled(len(held_rows), seed=seed), config.heldout_rows)
     else:
-        order, held_order = split(rows, heldout=config.heldout_rows, seed=seed)
+        order, held_order = split(held_rows, heldout=config.heldout_rows, seed=seed)
         if held_rows is not rows:
-            held_order = _same_rows(rows[held_order], held_rows)
+            others = np.flatnonzero(~np.isin(rows, held_rows))  # only this reading can use them
+            order = np.concatenate([_same_rows(held_rows[order], rows), others])
+            if not len(order):
+                raise DataError(
+                    f"data.heldout_rows={config.heldout_rows} leaves nothing to train on: all rows "
+                    "that can be trained on are held out. Hold out fewer."
+                )
     return first(order, config.max_train_rows), held_order
 
 
 def _same_rows(wanted: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Order:
-    """Return the examples of the source rows `wanted`, in their order."""
+    """Return the examples of the source rows `wanted`, in their order. Some may have none."""
     _, at = np.unique(wanted, return_index=True)
     chosen = wanted[np.sort(at)]
     starts = np.searchsorted(rows, chosen, side="left")

@@ -10,6 +10,7 @@ from typing import Any
 
 from anima_exp.config import DataConfig
 from anima_exp.data import readers
+from anima_exp.data.arrow_rows import without_added_fields
 from anima_exp.data.parts import each
 from anima_exp.data.readers import NumberedRow
 from anima_exp.errors import DataError, first_line, without_password
@@ -148,7 +149,8 @@ def _hub(config: DataConfig, split: str, *, limit: int | None) -> Source:
         try:
             with hub.no_retries(str(config.source)):
                 rows = load_dataset(**chosen, split=split, streaming=limit is not None)
-                yield from enumerate(islice(rows, limit), start=1)
+                for number, row in enumerate(islice(rows, limit), start=1):
+                    yield number, without_added_fields(row)
         except Exception as error:  # a server, a proxy or a broken archive may raise anything
             raise _hub_error(config, split, error) from error
 

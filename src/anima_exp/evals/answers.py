@@ -40,9 +40,9 @@ def check_prompts(config: RunConfig, setup: "Setup") -> None:
         return
     from anima_exp.inference.answers import build_prompt
 
-    request = _request(config)
+    prompter = _request(config).prompter(setup.tokenizer)
     for question in _questions(config):
-        build_prompt(setup.model, setup.tokenizer, question, request)
+        build_prompt(setup.model, question, prompter)
 
 
 def add_to_result(
@@ -78,6 +78,7 @@ def _questions(config: RunConfig) -> "list[Question]":
 
 
 def _request(config: RunConfig) -> "GenerationRequest":
+    from anima_exp.data.prompts import ChatOptions
     from anima_exp.inference import prompt_format
     from anima_exp.inference.answers import GenerationRequest
     from anima_exp.results import identity
@@ -89,4 +90,5 @@ def _request(config: RunConfig) -> "GenerationRequest":
         Path(config.run_dir).name if config.run_dir else identity.run_name(config),
         prompt_format.of_run(config),
         config.trainer.precision,
+        ChatOptions(thinking=config.data.thinking),
     )

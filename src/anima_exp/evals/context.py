@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import RunConfig
+from anima_exp.data.chat.conversation import Conversation
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class EvalContext:
 
     def generate(
         self,
-        prompts: Sequence[str | HeldoutRow],
+        prompts: Sequence[str | Conversation | HeldoutRow],
         *,
         max_new_tokens: int = 64,
         batch_size: int = 16,
@@ -64,28 +65,30 @@ class EvalContext:
         """Return the greedy answer to each prompt. Several processes share the work.
 
         Args:
-            prompts: questions, which get the run's prompt format, or rows of `heldout`, whose
-                prompts are used unchanged.
+            prompts: questions or conversations, which get the run's prompt format, or rows of
+                `heldout`, whose prompts are used unchanged.
         """
-        from anima_exp.data.encode import TextEncoder
-        from anima_exp.data.formats import template
+        from anima_exp.data.prompts import ChatOptions, Prompter
         from anima_exp.model.generation import greedy
 
-        to_prompt = template(self.config.data.prompt_template)
-        encoded = iter(
-            TextEncoder(self.tokenizer).prompts(
-                lambda put, question=one: str(to_prompt(put(question)))  # type: ignore[misc]
-                for one in prompts
-                if isinstance(one, str)
-            )
-        )
-        ids = [next(encoded) if isinstance(one, str) else one.prompt_ids for one in prompts]
+        options = ChatOptions(thinking=self.config.data.thinking)
+        prompter = Prompter(self.config.data.prompt_template, self.tokenizer, options)
+
+        def ids_of(one: str | Conversation | HeldoutRow) -> Sequence[int]:
+            if isinstance(one, str):
+                return prompter.prompt(one).ids
+            if isinstance(one, Conversation):
+                return prompter.conversation(one).ids
+            return one.prompt_ids
+
+        ids = [ids_of(one) for one in prompts]
         return greedy(
             self.model,
             self.tokenizer,
             ids,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
+            stop_ids=prompter.stop_ids,
             world=self.world,
         )
 

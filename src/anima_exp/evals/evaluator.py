@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from anima_exp.config import RunConfig, benchmark_key, benchmarks_of
+from anima_exp.data.prompts import ChatOptions
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.errors import ConfigError, ModelError, TrainingError, first_line
 from anima_exp.evals.custom import Custom, EvalContext, described, load
@@ -139,6 +140,7 @@ def _measure(
                 tokenizer,
                 on.samples,
                 template=config.data.prompt_template,
+                options=ChatOptions(thinking=config.data.thinking),
                 world=world,
             )
         accuracies = {

@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING
 
 from anima_exp.config import SamplesConfig
-from anima_exp.data import formats
-from anima_exp.data.encode import TextEncoder
+from anima_exp.data.prompts import NO_OPTIONS, ChatOptions, Prompter
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.model.generation import greedy
 
@@ -19,23 +18,22 @@ def samples(
     config: SamplesConfig,
     *,
     template: str,
+    options: ChatOptions = NO_OPTIONS,
     world: ProcessGroup = SINGLE_PROCESS,
 ) -> list[tuple[str, str]]:
     """Return pairs of a question and its greedy answer, in the prompt format `template`.
 
     Call it inside `inference_mode`.
     """
-    to_prompt = formats.template(template)
-    prompts = TextEncoder(tokenizer).prompts(
-        lambda put, question=question: str(to_prompt(put(question)))  # type: ignore[misc]
-        for question in config.prompts
-    )
+    prompter = Prompter(template, tokenizer, options)
+    prompts = [prompter.prompt(question).ids for question in config.prompts]
     answers = greedy(
         model,
         tokenizer,
         prompts,
         max_new_tokens=config.max_new_tokens,
         batch_size=len(prompts) or 1,
+        stop_ids=prompter.stop_ids,
         world=world,
     )
     return [

@@ -47,6 +47,7 @@ def overview_lines(run: Overview) -> dict[str, str]:
         "trains": _describe_trainable(config, run.setup.parameters),
         "data": _data(run),
         **_parts(run),
+        **_chat(run),
         **_notes(run),
         "steps": steps(
             run.setup.steps,
@@ -126,7 +127,8 @@ def _data(run: Overview) -> str:
     parts = [f"{counts.train:,} training rows, {counts.heldout:,} held out"]
     if counts.skipped:
         parts.append(f"{counts.skipped:,} skipped")
-    parts.append(f"{cut:,} truncated" if cut else "none truncated")
+    if run.setup.data.chat is None:
+        parts.append(f"{cut:,} truncated" if cut else "none truncated")
     return f"{run.config.data.name}: {', '.join(parts)}"
 
 
@@ -134,6 +136,13 @@ def _parts(run: Overview) -> dict[str, str]:
     from anima_exp.data.mixture import lines
 
     return lines(run.setup.data.parts)
+
+
+def _chat(run: Overview) -> dict[str, str]:
+    from anima_exp.data.chat.summary import lines
+
+    chat = run.setup.data.chat
+    return lines(chat.summary) if chat else {}
 
 
 def _notes(run: Overview) -> dict[str, str]:

@@ -77,6 +77,8 @@ def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
     data = world.main_process_first(
         lambda: prepare(config.data, tokenizer, cache=cache, stops=stops)
     )
+    if data.chat:
+        data.chat.use(tokenizer)
     _check_ids(config, tokenizer, data)
     evals = world.main_process_first(lambda: prepare_evals(config, tokenizer, data.heldout))
     if world.is_main:

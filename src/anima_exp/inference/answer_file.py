@@ -131,7 +131,8 @@ def _refuse_other(row: Row, where: str, by_id: Mapping[str, Question], settings:
             f"{where} answers question {row['question_id']}, which is not among the questions. "
             f"{_ANOTHER}"
         )
-    if question.text != row["question"]:
+    earlier = question.conversation and question.conversation.as_dicts()
+    if question.text != row["question"] or earlier != row.get("messages"):
         raise RunError(f"{where}: the text of question {question.id} has changed. {_ANOTHER}")
 
 

@@ -1,6 +1,7 @@
 """Answer a list of questions with a model, and write the answers to a file batch by batch."""
 
 import hashlib
+import json
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import AnsweringConfig, Precision
-from anima_exp.data.prompts import Prompt, prompt, stops
+from anima_exp.data.chat.asking import Prompt, split_thinking, with_opening
+from anima_exp.data.prompts import NO_OPTIONS, ChatOptions, Prompter, is_chat, stops
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
-from anima_exp.errors import DataError
+from anima_exp.errors import DataError, ModelError
 from anima_exp.events import Answering, emit, say
 from anima_exp.inference import answer_file
 from anima_exp.inference.questions import Question
@@ -37,6 +39,20 @@ class GenerationRequest:
     model_id: str  # the model's name in the answers file
     made_by: dict[str, Any]  # settings that identify the model
     precision: Precision
+    options: ChatOptions = NO_OPTIONS
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the tokenizer's chat template writes the prompts."""
+        return is_chat(self.template)
+
+    def prompter(self, tokenizer: "PreTrainedTokenizerBase") -> Prompter:
+        """Return what builds the prompts of this request.
+
+        Raises:
+            ConfigError, ModelError: see Prompter.
+        """
+        return Prompter(self.template, tokenizer, self.options)
 
     def settings(self) -> dict[str, Any]:
         """Return everything that an answer depends on, except its question.
@@ -52,8 +68,20 @@ class GenerationRequest:
             "top_p": config.top_p,
             "sampling_seed": config.sampling_seed,
             "stop": list(stops(self.template, config.stop)),
+            **self._options(),
             **self.made_by,
         }
+
+    def _options(self) -> dict[str, Any]:
+        """Return the options that are not the defaults, so that others' files can be continued."""
+        options = self.options
+        tools = json.dumps(options.tools, sort_keys=True, ensure_ascii=False)
+        values = {
+            "system": options.system,
+            "tools": hashlib.sha256(tools.encode()).hexdigest() if options.tools else None,
+            "thinking": options.thinks,
+        }
+        return {key: value for key, value in values.items() if value is not None}
 
     def sampling(self) -> Sampling:
         """Return how tokens are chosen."""
@@ -94,9 +122,8 @@ def write(
     """
     started = time.perf_counter()
     settings, sampling = request.settings(), request.sampling()
-    prompts = {
-        question.id: build_prompt(model, tokenizer, question, request) for question in questions
-    }
+    prompter = request.prompter(tokenizer)
+    prompts = {question.id: build_prompt(model, question, prompter) for question in questions}
 
     def answer(batch: Sequence[Question]) -> list[answer_file.Row]:
         with inference_mode(model, request.precision):
@@ -105,6 +132,7 @@ def write(
                 tokenizer,
                 [prompts[question.id].ids for question in batch],
                 sampling,
+                stop_ids=prompter.stop_ids,
                 seeds=[seed(request.config.sampling_seed, question.id) for question in batch],
                 world=world,
             )
@@ -161,18 +189,23 @@ def report(written: Written, path: Path, max_new_tokens: int) -> None:
 
 
 def build_prompt(
-    model: "PreTrainedModel | PeftModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    question: Question,
-    request: GenerationRequest,
+    model: "PreTrainedModel | PeftModel", question: Question, prompter: Prompter
 ) -> Prompt:
     """Return the prompt of a question.
 
     Raises:
-        DataError: if the prompt leaves no room for an answer in the model's context.
+        DataError: if the format cannot show the question's conversation, or the prompt leaves no
+            room for an answer in the model's context.
     """
+    try:
+        built = (
+            prompter.prompt(question.text)
+            if question.conversation is None
+            else prompter.conversation(question.conversation)
+        )
+    except (DataError, ModelError) as error:
+        raise type(error)(f"Question {question.id}: {error}") from error
     context = context_length(model.config)
-    built = prompt(request.template, tokenizer, question.text)
     if context is not None and len(built.ids) >= context:
         raise DataError(
             f"The prompt of question {question.id} has {len(built.ids)} tokens, but the context of "
@@ -197,8 +230,11 @@ def _row(
     request: GenerationRequest,
     settings: dict[str, Any],
 ) -> answer_file.Row:
-    text = answer.text.strip()
-    row = {
+    text, thinking = answer.text, None
+    if request.is_chat:
+        thinking, text = split_thinking(with_opening(text, prompt))
+    text = text.strip()
+    row: answer_file.Row = {
         # QLoRA's ids depend on the text only, but two questions may have the same answer.
         "answer_id": short_id(f"{request.model_id} {question.id} {text}"),
         "question_id": question.id,
@@ -215,6 +251,12 @@ def _row(
     }
     if question.reference is not None:
         row["reference"] = question.reference
+    if thinking is not None:
+        row["thinking"] = thinking
+    if question.conversation is not None:
+        row["messages"] = question.conversation.as_dicts()
+        if question.conversation.tools:
+            row["tools"] = list(question.conversation.tools)
     return row
 
 

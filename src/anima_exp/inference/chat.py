@@ -5,10 +5,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from anima_exp.data.prompts import Prompt, has_turns, prompt
-from anima_exp.inference.speakers import ChatParticipant, answer, width
+from anima_exp.data.prompts import Prompt, has_turns
+from anima_exp.errors import AnimaError
+from anima_exp.inference.speakers import ChatParticipant, answer, thinking_tokens, width
 from anima_exp.model.base_config import context_length
-from anima_exp.system.terminal import is_unread, printable
+from anima_exp.system.terminal import dimmed, is_unread, printable
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -18,6 +19,7 @@ _HELP = """\
 /both     base and adapter answer every question; each has its own conversation
 /base     only the base answers
 /adapter  only the adapter answers
+/system   set the system prompt to the text behind it; without a text, remove it
 /reset    clear the conversation
 /help     show this list
 Ctrl-C stops an answer. Ctrl-D quits."""
@@ -26,6 +28,7 @@ _HELP_SEVERAL = """\
 /base      only the base answers
 /adapters  every adapter answers, but not the base
 /1 /2 ...  only that adapter answers
+/system    set the system prompt to the text behind it; without a text, remove it
 /reset     clear the conversation
 /help      show this list
 Ctrl-C stops an answer. Ctrl-D quits."""
@@ -37,6 +40,7 @@ class Chat:
     Args:
         speakers: the base, then each adapter; or only the base.
         compare: let the base answer too, from the start.
+        show_thinking: show the thinking of answers, and not only how long it is.
         write: writes text to the terminal.
     """
 
@@ -47,8 +51,10 @@ class Chat:
         speakers: Sequence[ChatParticipant],
         *,
         compare: bool = False,
+        show_thinking: bool = True,
         write: Callable[[str], None],
     ) -> None:
+        self.show_thinking = show_thinking
         self.model, self.tokenizer, self.write = model, tokenizer, write
         self.everyone = list(speakers)
         self.adapters = [speaker for speaker in speakers if speaker.adapter]
@@ -58,7 +64,7 @@ class Chat:
     def run(self, lines: Iterable[str]) -> None:
         """Answer every line, and execute lines that begin with `/` as commands."""
         for speaker in self.everyone:  # raises at once if a prompt format does not work
-            prompt(speaker.request.template, self.tokenizer, "")
+            speaker.prompter(self.tokenizer).prompt("")
         self._greet()
         for line in lines:
             text = line.strip()
@@ -82,6 +88,8 @@ class Chat:
             for speaker in self.everyone:
                 speaker.history.clear()
             self._tell("Conversation cleared.")
+        elif text.partition(" ")[0] == "/system":
+            self._use_system(text.partition(" ")[2].strip())
         elif text in choices and self.adapters:
             self.speakers = choices[text]
             self._tell(f"Now answering: {' and '.join(one.name for one in self.speakers)}.")
@@ -91,6 +99,18 @@ class Chat:
             self._tell(_HELP_SEVERAL if several else _HELP)
         else:
             self._tell(f"Unknown command {printable(text)}. /help lists the commands.")
+
+    def _use_system(self, text: str) -> None:
+        for speaker in self.everyone:
+            try:
+                speaker.use_system(text or None, self.tokenizer)
+            except AnimaError as error:
+                self._tell(f"{speaker.name}: {printable(str(error))}")
+            else:
+                self._tell(f"{speaker.name}: system prompt {'set' if text else 'removed'}.")
+
+    def _hidden(self, thinking: str) -> None:
+        self.write(dimmed(f"({thinking_tokens(self.tokenizer, thinking)})") + "\n")
 
     def _answer(self, speaker: ChatParticipant, question: str) -> None:
         turns = speaker.history
@@ -104,7 +124,7 @@ class Chat:
             del turns[: len(turns) - fitting]
         if len(self.speakers) > 1:
             self.write(f"{speaker.name:<{width(self.speakers)}}")
-        stream = speaker.stream(self.write)
+        stream = speaker.stream(self.write, None if self.show_thinking else self._hidden)
         try:
             found = answer(self.model, self.tokenizer, speaker, fitted, stream, number=self.count)
         except KeyboardInterrupt:
@@ -123,9 +143,9 @@ class Chat:
         question may use all but one token.
         """
         context, turns = context_length(self.model.config), speaker.history
-        request = speaker.request
+        request, prompter = speaker.request, speaker.prompter(self.tokenizer)
         for kept in range(len(turns), -1, -1):
-            built = prompt(request.template, self.tokenizer, question, turns[len(turns) - kept :])
+            built = prompter.prompt(question, turns[len(turns) - kept :])
             needed = min(request.config.max_new_tokens, (context or 0) // 2) if kept else 1
             if context is None or len(built.ids) + needed <= context:
                 return kept, built

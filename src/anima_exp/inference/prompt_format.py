@@ -92,7 +92,9 @@ def of_use(config: UseConfig) -> dict[str, Any]:
 
 def _base(config: RunConfig) -> dict[str, Any]:
     model, quant, cache = config.model, config.quant, paths.cache(config.cache_dir)
-    return {
+    template = config.data.template
+    chosen = {"template": identity.content_hash(template, "data.template")} if template else {}
+    return chosen | {
         "model": identity.content_hash(model.source, cache=cache)
         if model.source != "tiny"
         else "tiny",

@@ -7,9 +7,11 @@ from typing import Any
 
 from anima_exp.config import AnsweringConfig
 from anima_exp.data import download, readers
+from anima_exp.data.chat.conversation import Conversation
 from anima_exp.data.file_rows import FileRow, read_rows
 from anima_exp.errors import DataError
 from anima_exp.events import warn
+from anima_exp.inference import conversations
 
 # A row of an answers file has FastChat's form, with the answer as `text`, or QLoRA's, whose `text`
 # is the question. In FastChat's newer files a question has `turns` and an answer has `choices`.
@@ -61,6 +63,7 @@ class Question:
     category: str = ""
     reference: str | None = None  # the only right answer, if there is one
     turns: bool = False  # whether the file has more turns, which are ignored
+    conversation: Conversation | None = None  # with earlier turns, if the row has messages
 
 
 def load(source: str, config: AnsweringConfig, *, key: str, cache: Path) -> list[Question]:
@@ -98,8 +101,9 @@ def _read(file: Path, source: str, config: AnsweringConfig) -> list[Question]:
 def _questions(rows: Iterable[FileRow], source: str, *, translated: bool) -> list[Question]:
     by_id: dict[str, Question] = {}
     first: dict[str, str] = {}
-    for row in rows:
-        question = _question(row, translated=translated)
+    for number, row in enumerate(rows, start=1):
+        question = _of_messages(row, number, translated=translated)
+        question = question or _question(row, translated=translated)
         name = str(question.id)
         if name in by_id:
             raise DataError(
@@ -110,6 +114,26 @@ def _questions(rows: Iterable[FileRow], source: str, *, translated: bool) -> lis
     if not by_id:
         raise DataError(f"{source} contains no questions.")
     return list(by_id.values())
+
+
+def _of_messages(row: FileRow, number: int, *, translated: bool) -> Question | None:
+    """Return the question of a row with a conversation, which may have no id; else None."""
+    try:
+        conversation = conversations.of_row(row.values)
+    except DataError as error:
+        raise DataError(f"{row.where}: {error}.") from error
+    if conversation is None:
+        return None
+    if translated:
+        raise DataError(f"{row.where}: a conversation has no translation. Use translated=false.")
+    identity = number if row.values.get("question_id") is None else row.identifier("question_id")
+    return Question(
+        identity,
+        conversations.question_of(conversation),
+        row.optional("category") or "",
+        row.optional("reference"),
+        conversation=conversation,
+    )
 
 
 def _question(row: FileRow, *, translated: bool) -> Question:

@@ -99,6 +99,7 @@ def load_saved_model(
     elif config.run:
         adapter = str(Path(config.run) / "adapter")
     tokenizer = load_tokenizer(model)
+    use_saved_template(tokenizer, config)
     loaded = load_base(
         model, quant, precision=config.trainer.precision, cache=paths.cache(config.cache_dir)
     )
@@ -111,6 +112,48 @@ def load_saved_model(
         lora_linear.use_if_plain(loaded)
     loaded.eval()
     return loaded, tokenizer
+
+
+def use_saved_template(tokenizer: "PreTrainedTokenizerBase", config: UseConfig) -> None:
+    """Give the base's tokenizer the chat template in which the model is asked, and its end token.
+
+    It is the one that is saved with `run` or `adapter`, or the one that the user chooses with
+    data.template. A model without a saved one, if it is asked in a chat template, gets the one in
+    which its data would be put.
+
+    Raises:
+        ModelError: if the files of the saved tokenizer cannot be read.
+        ConfigError: if there is no template of this name.
+    """
+    from anima_exp.data import prompts
+    from anima_exp.data.chat.asking import stop_ids
+    from anima_exp.data.chat.templates import choose, use_template
+    from anima_exp.data.formats import holds_conversations
+    from anima_exp.inference.saved_template import use_template_of
+
+    chosen, place, key = config.data.template, config.adapter, "adapter"
+    run = Path(config.run) if config.run else find_run_of_adapter(config.adapter or "")
+    if config.run:
+        part = "model" if config.lora.is_full_finetune else "adapter"
+        place, key = str(Path(config.run) / part), "run"
+    recorded = absolute(record(run)).get("data.template") if run else None
+    if place and chosen == recorded and use_template_of(tokenizer, place, key=key):
+        return
+    known = chosen or tokenizer.chat_template or holds_conversations(config.data.recipe)
+    format_name = getattr(config, "prompt_template", None) or config.data.prompt_template
+    if known and prompts.is_chat(format_name):
+        template = choose(chosen, tokenizer)
+        use_template(tokenizer, template, stop_ids(template, tokenizer))
+
+
+def tokenizer_of(model: ModelConfig, adapter: str) -> "PreTrainedTokenizerBase":
+    """Return the base's tokenizer with the chat template and the end token of an extra adapter."""
+    from anima_exp.inference.saved_template import use_template_of
+    from anima_exp.model.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(model)
+    use_template_of(tokenizer, adapter, key="extra_adapters")
+    return tokenizer
 
 
 def adapter_name(number: int) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from anima_exp.config import GenerateConfig
+from anima_exp.config import GenerateConfig, Thinking
 from anima_exp.errors import ConfigError
 from anima_exp.inference import prompt_format
 from anima_exp.inference.saved_model import find_run_of_adapter, model_label, record
@@ -33,6 +33,7 @@ class ExtraAdapter:
     name: str
     adapter: str  # a folder or hub id
     template: str
+    thinking: Thinking  # data.thinking of its run
 
 
 def load_extra_adapters(config: GenerateConfig) -> list[ExtraAdapter]:
@@ -74,6 +75,9 @@ def _extra_adapter(place: str, config: GenerateConfig) -> ExtraAdapter:
         (run or folder).resolve().name if folder.exists() else folder.name,
         str(run / "adapter") if run else place,
         prompt_format.of_extra_adapter(place, run, given=config.prompt_template),
+        Thinking(_settings(run).get("data.thinking") or config.data.thinking)
+        if run
+        else config.data.thinking,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from anima_exp.config.lookup import closest
 from anima_exp.data.file_rows import FileRow, read
 from anima_exp.errors import ConfigError, DataError
+from anima_exp.inference import conversations
 from anima_exp.inference.questions import answer_field, answer_text, first_turn, first_turn_warning
 from anima_exp.system import json_files
 from anima_exp.system.hashing import short_id
@@ -84,6 +85,8 @@ def _answer(row: FileRow, name: str) -> Answer:
     field = answer_field(row.values)
     text = answer_text(field, row.text(field))
     question = row.optional("question")
+    if json_files.KEY in row.values:  # others may have a column of this name with another content
+        question = _conversation(row) or question
     if field != "text" and question is None:
         question = row.optional("text")
     return Answer(
@@ -96,6 +99,15 @@ def _answer(row: FileRow, name: str) -> Answer:
         reference=row.optional("reference"),
         where=row.where,
     )
+
+
+def _conversation(row: FileRow) -> str | None:
+    """Return the conversation that a row's answer continues, as text; None if it has none."""
+    try:
+        conversation = conversations.of_row(row.values)
+    except DataError as error:
+        raise DataError(f"{row.where}: {error}.") from error
+    return None if conversation is None else conversations.as_text(conversation)
 
 
 # The text, category and reference of questions, from a question file or the rows of answers.
@@ -117,12 +129,14 @@ def read_questions(path: str) -> dict[str, Question]:
     """
     found: dict[str, Question] = {}
     turns = 0
-    for row in read(path, key="questions"):
+    for number, row in enumerate(read(path, key="questions"), start=1):
         values, more = first_turn(row.values)
         turns, row = turns + more, FileRow(row.where, values)
+        text = _conversation(row)
+        own_id = text is None or values.get("question_id") is not None
         question = Question(
-            question_id=row.identifier("question_id"),
-            text=row.text("text"),
+            question_id=row.identifier("question_id") if own_id else number,
+            text=row.text("text") if text is None else text,
             category=row.optional("category"),
             reference=row.optional("reference"),
         )

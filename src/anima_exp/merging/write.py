@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +13,17 @@ import torch
 from anima_exp.config import MergeConfig
 from anima_exp.errors import DataError
 from anima_exp.evals.heldout_check import check_heldout
-from anima_exp.inference.saved_model import find_run_of_adapter, model_label
+from anima_exp.inference.saved_model import (
+    find_run_of_adapter,
+    model_label,
+    use_saved_template,
+)
 from anima_exp.merging import verdict
 from anima_exp.merging.adapter import Adapter
 from anima_exp.merging.base import file
 from anima_exp.merging.tensor_plan import Plan, short, store_in
 from anima_exp.merging.verification import VerificationResult
-from anima_exp.model.tokenizer import load_tokenizer, resolve_source
+from anima_exp.model.tokenizer import load_tokenizer, resolve_source, with_end
 from anima_exp.model_card import card as merged
 from anima_exp.model_card import card as of_run
 from anima_exp.model_card import origin
@@ -30,6 +34,7 @@ from anima_exp.system.atomic import write_json
 
 _INDEX = "model.safetensors.index.json"
 _GENERATION = "generation_config.json"
+_OF_GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id")
 _SENTENCEPIECE = "tokenizer.model"
 
 
@@ -51,7 +56,22 @@ def write(plan: Plan, folder: Path, written: Callable[[int], None]) -> None:
     if model.trust_remote_code and Path(resolve_source(model.source)).is_dir():
         for code in Path(resolve_source(model.source)).glob("*.py"):
             shutil.copyfile(code, folder / code.name)
-    load_tokenizer(model, to_copy=True).save_pretrained(folder)
+    tokenizer = load_tokenizer(model, to_copy=True)
+    use_saved_template(tokenizer, plan.config)
+    tokenizer.save_pretrained(folder)
+    if tokenizer.chat_template:
+        _end_at(tokenizer.eos_token_id, plan.base.config, folder / _GENERATION)
+
+
+def _end_at(end: int, base: Mapping[str, Any], file: Path) -> None:
+    """Let generation stop at the token that ends the answers of the chat template."""
+    # Without the file, transformers takes these from config.json.
+    given = {key: base[key] for key in _OF_GENERATION if base.get(key) is not None}
+    if file.exists():
+        given = json_files.read_table(file)
+    ends = with_end(given.get("eos_token_id"), end)
+    if ends != given.get("eos_token_id"):
+        write_json(file, {**given, "eos_token_id": ends})
 
 
 def _write_weights(plan: Plan, folder: Path, written: Callable[[int], None]) -> None:

@@ -163,7 +163,7 @@ def weights_file(place: str, *, key: str = "adapter") -> Path:
         ModelError: if there is neither.
     """
     for name in (_SAFE, _PICKLED):
-        if file := _file(place, name, key=key):
+        if file := optional_file(place, name, key=key):
             return file
     raise ModelError(f"{key}={place} holds no weights: neither {_SAFE} nor {_PICKLED}.")
 
@@ -174,7 +174,7 @@ def files(place: str, *, key: str = "adapter") -> Path:
     Raises:
         ModelError: if there is no adapter.
     """
-    file = _file(place, SETTINGS, key=key)
+    file = optional_file(place, SETTINGS, key=key)
     if file is None:
         raise ModelError(
             f"{key}={place} is not an adapter: it holds no {SETTINGS}.{_hint(place, key)}"
@@ -188,7 +188,7 @@ def folder_of(place: str) -> Path | None:
     return folder if is_folder(folder) else None
 
 
-def _file(place: str, name: str, *, key: str) -> Path | None:
+def optional_file(place: str, name: str, *, key: str) -> Path | None:
     """Return the local path of an adapter's file `name`; None if the adapter has no such file."""
     if folder := folder_of(place):
         return folder / name if is_file(folder / name) else None

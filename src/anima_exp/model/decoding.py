@@ -98,6 +98,7 @@ def decode(
     prompts: Sequence[Sequence[int]],
     how: Sampling,
     *,
+    stop_ids: Sequence[int] = (),
     seeds: Sequence[int] | None = None,
     watch: Watch | None = None,
     world: ProcessGroup = SINGLE_PROCESS,
@@ -109,6 +110,7 @@ def decode(
     round differently in another batch. Call it inside `generation.inference_mode`.
 
     Args:
+        stop_ids: more tokens that end an answer, besides those of `end_tokens`.
         seeds: the seed of each row's random generator; not needed for greedy decoding.
         watch: called with the text so far after every token; for one prompt only.
         world: in lockstep all ranks take the tokens of rank 0. Different types of GPU round
@@ -120,12 +122,12 @@ def decode(
     assert watch is None or len(prompts) == 1
     if len({len(prompt) for prompt in prompts}) > 1 and not masks_padding(model):
         return [
-            decode(model, tokenizer, [prompt], how, seeds=[seed], world=world)[0]
+            decode(model, tokenizer, [prompt], how, stop_ids=stop_ids, seeds=[seed], world=world)[0]
             for prompt, seed in zip(prompts, seeds or [0] * len(prompts), strict=True)
         ]
     check_ids(prompts, model.config.get_text_config().vocab_size)
     limits = _new_token_limits(model, prompts, how.max_new_tokens)
-    ends = end_tokens(model, tokenizer)
+    ends = end_tokens(model, tokenizer) | {*stop_ids}
     rows = [
         _Row(tokenizer, how, ends, limit, random.Random(seed))
         for limit, seed in zip(limits, seeds or [0] * len(prompts), strict=True)

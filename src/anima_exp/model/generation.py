@@ -46,6 +46,7 @@ def greedy(
     *,
     max_new_tokens: int,
     batch_size: int,
+    stop_ids: Sequence[int] = (),
     world: ProcessGroup = SINGLE_PROCESS,
 ) -> list[str]:
     """Return the greedy continuation of each prompt, up to its end-of-sequence token.
@@ -61,7 +62,8 @@ def greedy(
         texts = []
         for start in range(0, len(numbers), batch_size):
             chosen = [prompts[number] for number in numbers[start : start + batch_size]]
-            texts += [answer.text for answer in decode(model, tokenizer, chosen, how, world=world)]
+            answers = decode(model, tokenizer, chosen, how, stop_ids=stop_ids, world=world)
+            texts += [answer.text for answer in answers]
         return texts
 
     by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))

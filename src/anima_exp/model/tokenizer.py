@@ -125,6 +125,18 @@ def embeddings_of(model: ModelConfig) -> int | None:
         return None
 
 
+def with_end(ends: int | list[int] | None, end: int) -> int | list[int]:
+    """Return the ids at which generation stops, `end` among them.
+
+    Args:
+        ends: the eos_token_id of a generation config.
+    """
+    if ends is None:
+        return end
+    several = ends if isinstance(ends, list) else [ends]
+    return ends if end in several else [end, *several]
+
+
 def largest_id(tokenizer: "PreTrainedTokenizerBase") -> int:
     """Return the largest token id of a tokenizer; -1 if it has none."""
     return max(tokenizer.get_vocab().values(), default=-1)

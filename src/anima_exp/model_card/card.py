@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anima_exp.config import Thinking
+from anima_exp.data.formats import CHAT
+from anima_exp.data.prompts import ChatOptions, Prompter
 from anima_exp.display import tables
 from anima_exp.display.tables import Column
-from anima_exp.errors import RunError
+from anima_exp.errors import RunError, first_line
 from anima_exp.inference import saved_model
 from anima_exp.model_card import facts, origin, snippets
 from anima_exp.model_card.eval_results import eval_results
@@ -44,7 +47,7 @@ class Merged:
     dtype: str  # of the weights: bf16, fp16, fp32
     remote_code: bool  # loading needs the model's own code
 
-    def loading(self, prompt: str) -> str:
+    def loading(self, prompt: str | snippets.Question) -> str:
         return snippets.of_model(prompt, dtype=self.dtype, remote_code=self.remote_code)
 
 
@@ -83,6 +86,23 @@ def merged_card(name: str, settings: Mapping[str, Any], fingerprint: str, merge:
 FILE = "README.md"
 
 
+@dataclass(frozen=True)
+class Chat:
+    """How a run is asked in its chat template."""
+
+    question: snippets.Question
+    prompt: str  # what the template makes of it
+
+    @classmethod
+    def of(cls, record: Record, tokenizer: "PreTrainedTokenizerBase") -> "Chat | None":
+        """Return it for a run that is asked in a chat template; None for others."""
+        if not (snippets.is_chat(record.settings) and tokenizer.chat_template):
+            return None
+        asked = snippets.chat_question(record.settings, str(tokenizer.chat_template))
+        options = ChatOptions(thinking=record.settings.get("data.thinking") or Thinking.template)
+        return cls(asked, Prompter(CHAT, tokenizer, options).prompt(asked.text).text)
+
+
 def card(
     record: Record,
     *,
@@ -91,6 +111,7 @@ def card(
     modules: Sequence[str],
     begin: str,
     end: str,
+    chat: Chat | None = None,
     merge: Merged | None = None,
 ) -> str:
     """Return the card of a run as Markdown, which depends only on the arguments.
@@ -99,16 +120,18 @@ def card(
         before, after: the evaluations at step 0 and at the last step.
         modules: names of the layers that have an adapter.
         begin, end: the texts of BOS (may be empty) and EOS.
+        chat: how the run is asked, if a chat template writes its prompts.
         merge: how the run's adapter was merged into its base; None if it was not.
     """
-    prompt = snippets.example(record.settings, begin=begin)
-    lines = merge.loading(prompt) if merge else snippets.loading_code(record, prompt)
+    prompt = chat.prompt if chat else snippets.example(record.settings, begin=begin)
+    asked = chat.question if chat else prompt
+    lines = merge.loading(asked) if merge else snippets.loading_code(record, asked)
     parts = [
         *(merged_opening(record.name, merge) if merge else _opening(record)),
         section("Base", facts.base(record)),
         section("Data", facts.data(record)),
         f"## Scores{' before the merge' * bool(merge)}\n\n{_scores(record, before, after)}",
-        f"## How to ask it\n\n{_how_to_ask(record, prompt, end)}",
+        f"## How to ask it\n\n{_how_to_ask(record, prompt, end, chat)}",
         f"## How to load it\n\n{fenced(lines, 'python')}",
         section("Training", facts.training(record, modules)),
         section("Cost", facts.cost(record)),
@@ -134,7 +157,14 @@ def _scores(record: Record, before: Measured, after: Measured) -> str:
     )
 
 
-def _how_to_ask(record: Record, prompt: str, end: str) -> str:
+def _how_to_ask(record: Record, prompt: str, end: str, chat: Chat | None) -> str:
+    if chat:
+        name = record.settings.get("data.template")
+        of = f" (data.template={inline_code(Path(name).name)})" if name else ""
+        return (
+            f"In the chat template that is saved with its tokenizer{of}; an answer was taught to "
+            f"end in {inline_code(end)}. A question is put as\n\n{fenced(prompt, 'text')}"
+        )
     template = inline_code(snippets.template(record.settings))
     text = (
         f"In the format {template}, to the letter; "
@@ -178,6 +208,7 @@ def of_run(
         modules=_last_parts(named),
         begin=tokenizer.bos_token or "",
         end=tokenizer.eos_token,
+        chat=Chat.of(record, tokenizer),
     )
 
 
@@ -200,8 +231,20 @@ def of_folder(run: Path, trained: Path, merge: Merged | None = None) -> str:
         modules=_last_parts(named),
         begin=_text(tokenizer.get("bos_token")),
         end=_text(tokenizer.get("eos_token")),
+        chat=_chat_of(record, trained),
         merge=merge,
     )
+
+
+def _chat_of(record: Record, trained: Path) -> Chat | None:
+    if not snippets.is_chat(record.settings):
+        return None
+    from transformers import AutoTokenizer
+
+    try:
+        return Chat.of(record, AutoTokenizer.from_pretrained(trained))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{trained}: its tokenizer cannot be read: {first_line(error)}") from error
 
 
 def _table(file: Path) -> dict[str, Any]:

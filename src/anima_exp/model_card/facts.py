@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from anima_exp.data.chat import summary
+from anima_exp.data.chat.summary import ChatSummary
 from anima_exp.display.console import duration
 from anima_exp.model_card import origin
 from anima_exp.results.record import Record
@@ -40,13 +42,23 @@ def data(record: Record) -> Facts:
         ("trained on", f"{rows['train']:,} examples of {rows['train_tokens']:,} tokens"),
         ("loss on", f"{rows['label_tokens']:,} of these tokens"),
         ("set aside", _set_aside(record)),
+        *_chat_or_truncation(record),
+        ("licence", _licence(found.name, "data")),
+    ]
+
+
+def _chat_or_truncation(record: Record) -> Facts:
+    """Return what became of conversations, or how many prompts and responses were truncated."""
+    if record.chat:
+        return [*summary.lines(ChatSummary.of(record.chat)).items()]
+    rows, settings = record.rows, record.settings
+    return [
         (
             "truncated",
             f"{rows['truncated_prompts']:,} prompts at {settings['data.max_prompt_tokens']:,} "
             f"tokens, {rows['truncated_responses']:,} responses at "
             f"{settings['data.max_response_tokens']:,}",
-        ),
-        ("licence", _licence(found.name, "data")),
+        )
     ]
 
 

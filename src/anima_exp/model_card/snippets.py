@@ -2,10 +2,13 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from anima_exp.config import Thinking
 from anima_exp.data import formats
+from anima_exp.data.chat.policy import SWITCH, variables
 from anima_exp.display import tables
 from anima_exp.display.tables import Column
 from anima_exp.model_card import origin
@@ -18,7 +21,16 @@ _REMOTE_CODE = "model.trust_remote_code"
 _DTYPES = {"bf16": "torch.bfloat16", "fp16": "torch.float16", "fp32": "torch.float32"}
 
 
-def loading_code(record: Record, prompt: str) -> str:
+@dataclass(frozen=True)
+class Question:
+    """The question of an example, and how a chat template is given it."""
+
+    text: str
+    options: Mapping[str, Any]
+
+
+def loading_code(record: Record, prompt: str | Question) -> str:
+    """Return the code that asks what a run has trained: a prompt, or through its chat template."""
     if record.is_full_finetune:
         precision, remote = (record.settings[key] for key in ("trainer.precision", _REMOTE_CODE))
         return of_model(prompt, dtype=precision, remote_code=remote)
@@ -45,7 +57,7 @@ def loading_code(record: Record, prompt: str) -> str:
     return "\n".join(lines)
 
 
-def of_model(prompt: str, *, dtype: str, remote_code: bool = False) -> str:
+def of_model(prompt: str | Question, *, dtype: str, remote_code: bool = False) -> str:
     """Return the code for a model without an adapter."""
     more = {"dtype": _DTYPES[dtype]} | _remote_code(remote_code)
     lines = [
@@ -59,13 +71,33 @@ def of_model(prompt: str, *, dtype: str, remote_code: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _prompting_code(tokenizer: str, prompt: str) -> list[str]:
+def _prompting_code(tokenizer: str, prompt: str | Question) -> list[str]:
+    first = f"tokenizer = AutoTokenizer.from_pretrained({tokenizer})"
+    last = "print(tokenizer.decode(answer, skip_special_tokens=True))"
+    if isinstance(prompt, Question):
+        options = {
+            "add_generation_prompt": True,
+            **prompt.options,
+            "return_dict": True,
+            "return_tensors": '"pt"',
+        }
+        return [
+            first,
+            f'messages = [{{"role": "user", "content": {_quoted(prompt.text)}}}]',
+            "ids = tokenizer.apply_chat_template(",
+            f"    messages, {_arguments(options)}",
+            ").to(model.device)",
+            "answer = model.generate(",
+            "    **ids, max_new_tokens=100, eos_token_id=tokenizer.eos_token_id",
+            ")[0, ids.input_ids.shape[1] :]",
+            last,
+        ]
     return [
-        f"tokenizer = AutoTokenizer.from_pretrained({tokenizer})",
+        first,
         f"prompt = {_quoted(prompt)}",
         'ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt").to(model.device)',
         "answer = model.generate(**ids, max_new_tokens=100)[0, ids.input_ids.shape[1] :]",
-        "print(tokenizer.decode(answer, skip_special_tokens=True))",
+        last,
     ]
 
 
@@ -114,11 +146,30 @@ def template(settings: dict[str, Any]) -> str:
     return str(settings["data.prompt_template"])
 
 
+def is_chat(settings: dict[str, Any]) -> bool:
+    """Return whether the run is asked in the chat template that is saved with it."""
+    return formats.for_answers(template(settings), key="data.prompt_template").tokenizers_own
+
+
+def question(settings: dict[str, Any]) -> str:
+    """Return a sample question of the run."""
+    questions = settings.get("evals.samples.prompts") or settings["data.sample_prompts"]
+    return str(questions[0] if questions else _NO_QUESTION)
+
+
+def chat_question(settings: dict[str, Any], chat_template: str) -> Question:
+    """Return a sample question, with the mode of thinking in which the run was trained."""
+    thinking = Thinking(settings.get("data.thinking") or Thinking.template)
+    switches = SWITCH in chat_template
+    return Question(question(settings), variables(thinking, thinks=True) if switches else {})
+
+
 def example(settings: dict[str, Any], *, begin: str) -> str:
     """Return a sample question of the run as a prompt. `begin` is the text of BOS, or empty."""
-    questions = settings.get("evals.samples.prompts") or settings["data.sample_prompts"]
+    if is_chat(settings):  # and no template is saved with it
+        return question(settings)
     ask = formats.template(template(settings))
-    return begin + str(ask(questions[0] if questions else _NO_QUESTION))
+    return begin + str(ask(question(settings)))
 
 
 def written_by_others(settings: dict[str, Any]) -> bool:

@@ -35,6 +35,7 @@ VARIABLES = {
     "Processor and GPU": {
         "OMP_NUM_THREADS": "Threads of each process. Set it to stop jobs from dividing the cores.",
         "MKL_NUM_THREADS": "The same for MKL.",
+        "TOKENIZERS_PARALLELISM": "Threads of tokenizers. Off where several processes tokenize.",
         "CUDA_VISIBLE_DEVICES": "GPUs that may be used. Empty or -1 means none.",
         "CUDA_DEVICE_ORDER": "`PCI_BUS_ID` numbers the GPUs as `nvidia-smi` does.",
         "PYTORCH_ALLOC_CONF": "Torch's GPU memory. Unset means `expandable_segments:True`.",

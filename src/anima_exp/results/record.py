@@ -56,6 +56,8 @@ class Record:
     scores_last: dict[str, float] = field(default_factory=dict)
     # Of a mixture: how much of each part an epoch has, by its name (data/mixture.py).
     parts: dict[str, Any] = field(default_factory=dict)
+    # Of conversations: the template, what is trained on, what was cut (data/chat/summary.py).
+    chat: dict[str, Any] = field(default_factory=dict)
     ended: str = ""  # why before the planned last step
     # Where the record was read or written: not in the file. Relative if the run's folder was.
     folder: Path = field(default=Path(), compare=False)

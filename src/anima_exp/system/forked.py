@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -12,7 +13,7 @@ _MOST_WORKERS = 16
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_function: Callable[[Any], Any] | None = None  # of the pool that is being forked
+_function: Callable[[Any], Any] | None = None  # in a forked process: that of its pool
 
 
 def workers() -> int:
@@ -30,11 +31,11 @@ def map_forked(
     The function need not be picklable, because a forked process has it already. Its results are
     pickled in memory. An error of it is raised here.
     """
-    global _function
-    _function = function
     fork = multiprocessing.get_context("fork")
     waiting: deque[Future[Result]] = deque()
-    with ProcessPoolExecutor(processes, mp_context=fork, initializer=_begin) as pool:
+    with ProcessPoolExecutor(
+        processes, mp_context=fork, initializer=_begin, initargs=(function,)
+    ) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(_call, item))
@@ -44,10 +45,13 @@ def map_forked(
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            _function = None
 
 
-def _begin() -> None:
+def _begin(function: Callable[[Any], Any]) -> None:
+    global _function
+    _function = function
+    # Ctrl-C reaches every process of a terminal. The one that reads the results ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The threads of a tokenizer do not survive a fork, and every core has a process already.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 

@@ -114,6 +114,13 @@ def note(text: str) -> None:
     print(printable(without_password(text)).replace("\n", " "), file=sys.stderr, flush=True)
 
 
+def dimmed(text: str) -> str:
+    """Return a text in a fainter colour if stdout is a terminal that shows colours."""
+    if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+        return text
+    return f"\x1b[2m{text}\x1b[0m"
+
+
 def write(text: str) -> None:
     """Print `text` to stdout, with its control characters escaped."""
     print(printable(text), end="", flush=True)

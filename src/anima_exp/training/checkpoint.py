@@ -18,6 +18,7 @@ from typing import Any
 
 from anima_exp.errors import RunError, first_line
 from anima_exp.libraries.transformers_loading import progress_bars
+from anima_exp.model.tokenizer import with_end
 from anima_exp.system import hashing, json_files
 from anima_exp.system.atomic import (
     disk_errors_as_run_error,
@@ -253,6 +254,9 @@ def save(model: Any, tokenizer: Any, folder: Path, *, model_card: str) -> None:
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     model.config.use_cache = True  # off for training only
+    generation = getattr(model, "generation_config", None)
+    if generation and tokenizer.chat_template:  # its end token may not be the base's EOS
+        generation.eos_token_id = with_end(generation.eos_token_id, tokenizer.eos_token_id)
     try:
         with disk_errors_as_run_error(folder):
             with progress_bars(False):

@@ -70,7 +70,9 @@ def test_every_row_is_a_conversation_or_a_named_error(shared_data, name):
 
 def test_only_hh_rlhf_breaks_the_rule_that_turns_alternate(shared_data):
     for name, (recipe, conversations, _, _) in FILES.items():
-        found, refused = read_all(rows_of(shared_data, name), RECIPES[recipe], alternate=True)
+        found, refused = read_all(
+            rows_of(shared_data, name), RECIPES[recipe], alternate=("user", "assistant")
+        )
         twice = 8 if recipe == "hh_rlhf_chat" else 0
         assert (len(found), refused[TWICE]) == (conversations - twice, twice), name
 

@@ -69,7 +69,7 @@ def test_a_tree_of_messages_is_recognized():
         ),
         (
             [{"message_id": "a", "parent_id": None, "role": "prompter", "text": "b"}],
-            "row 1 is one message of a tree. The recipe oasst1_chat reads the file of trees",
+            "row 1 is one message of a tree. The recipe oasst1_chat joins such rows",
         ),
     ],
 )

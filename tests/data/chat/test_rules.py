@@ -12,7 +12,7 @@ ADD = {"name": "add", "arguments": {}}
 CALL = {"role": "assistant", "tool_calls": [{"id": "c1", "function": ADD}]}
 
 
-def read(*entries, alternate=False, **columns):
+def read(*entries, alternate=(), **columns):
     """Read and check messages: pairs of role and content, or objects."""
     pairs = [
         {"role": entry[0], "content": entry[1]} if isinstance(entry, tuple) else entry
@@ -164,13 +164,13 @@ def test_two_turns_in_a_row_are_refused_only_where_the_template_forbids_them(ent
     assert len(read(*twice).messages) == len(twice)
     line = rf"^message {position + 1} \({entry[0]}\): two turns of the {entry[0]} in a row"
     with pytest.raises(DataError, match=line):
-        read(*twice, alternate=True)
+        read(*twice, alternate=("user", "assistant"))
 
 
 def test_a_call_its_results_and_the_answer_alternate():
     two = CALL | {"tool_calls": [{"id": "c1", "function": ADD}, {"id": "c2", "function": ADD}]}
     results = [{"role": "tool", "content": "", "tool_call_id": id_} for id_ in ("c2", "c1")]
-    found = read(("system", "Add."), USER, two, *results, ANSWER, alternate=True)
+    found = read(("system", "Add."), USER, two, *results, ANSWER, alternate=("user", "assistant"))
     assert len(found.messages) == 6  # a result may be empty, and come in another order
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from anima_exp.config import Thinking
 from anima_exp.data.chat.conversation import Conversation, Message
 from anima_exp.data.chat.end_of_turn import EndOfTurn
-from anima_exp.data.chat.policy import variables, with_thinking
+from anima_exp.data.chat.policy import SWITCH, variables, with_thinking
 from anima_exp.data.chat.rendering import job
 from anima_exp.data.chat.templates import ChatTemplate, render
 from anima_exp.data.chat.tokens import ChatEncoder
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 OPEN, CLOSE = "<think>", "</think>"  # the tags around an assistant's thinking
-SWITCH = "enable_thinking"  # the variable by which templates switch thinking on and off
 
 
 @dataclass(frozen=True)
@@ -132,6 +131,11 @@ def stop_ids(
         return []
 
 
+def with_opening(answer: str, prompt: Prompt) -> str:
+    """Return an answer with the tag that opens its thinking, if the prompt has written it."""
+    return f"{OPEN}\n{answer}" if prompt.opens_thinking else answer
+
+
 def split_thinking(answer: str) -> tuple[str | None, str]:
     """Split an answer into its thinking, or None, and the rest.
 
@@ -141,6 +145,12 @@ def split_thinking(answer: str) -> tuple[str | None, str]:
         return None, answer
     thinking, _, rest = answer.lstrip().removeprefix(OPEN).partition(CLOSE)
     return thinking.strip("\n"), rest.lstrip("\n")
+
+
+def is_thinking(answer: str) -> bool:
+    """Return whether the text so far of an answer is inside its thinking, or may begin it."""
+    text = answer.lstrip()
+    return OPEN.startswith(text) or (text.startswith(OPEN) and CLOSE not in text)
 
 
 def answered(answer: str) -> Message:

@@ -55,21 +55,12 @@ class ChatDataset(TokenizedDataset):
         answers = self._answers(row)
         if not answers:
             return [QuestionIds(ids[:1], ids[1:])]
-        first = 1 + self._answers_before(row)
         return [
-            QuestionIds(ids[: one.start], ids[one.start : one.end - 1], turn)
-            for turn, one in enumerate(answers, start=first)
+            QuestionIds(ids[: one.start], ids[one.start : one.end - 1], one.turn) for one in answers
         ]
 
     def _answers(self, row: int) -> list[Segment]:
         return [one for one in self.tokens.segments(row) if one.kind is Kind.assistant]
-
-    def _answers_before(self, row: int) -> int:
-        """Return how many earlier answers of the conversation are in rows of their own."""
-        before = row
-        while before and self.tokens.rows[before - 1] == self.tokens.rows[row]:
-            before -= 1
-        return sum(len(self._answers(one)) for one in range(before, row))
 
     def hashes(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         prompts, rows = np.empty((2, len(self)), dtype=np.int64)

@@ -3,7 +3,7 @@
 ids.npy             int32  the ids of every row, one after the other
 starts.npy          int64  where each row starts in ids, and where the last one ends
 rows.npy            int64  which source row it came from
-segments.npy        int32  [S, 3]: the end of each segment in its row, its kind, its message
+segments.npy        int32  [S, 4]: the end of each segment in its row, its kind, message and turn
 segment_starts.npy  int64  where the segments of each row start, and where the last ones end
 meta.json                  statistics of what was read; SHA-256 of the other files
 """
@@ -42,7 +42,7 @@ class MaskedTokens:
     ids: npt.NDArray[np.int32]  # [T]
     starts: npt.NDArray[np.int64]  # [N + 1]
     rows: npt.NDArray[np.int64]  # [N]
-    _segments: npt.NDArray[np.int32]  # [S, 3]
+    _segments: npt.NDArray[np.int32]  # [S, 4]
     _segment_starts: npt.NDArray[np.int64]  # [N + 1]
     meta: Meta
 
@@ -61,14 +61,14 @@ class MaskedTokens:
         """Return the segments of a row, which cover it without a gap."""
         part = self._segments[self._segment_starts[number] : self._segment_starts[number + 1]]
         start, found = 0, []
-        for end, kind, message in part.tolist():
-            found.append(Segment(start, end, Kind(kind), message))
+        for end, kind, message, turn in part.tolist():
+            found.append(Segment(start, end, Kind(kind), message, turn))
             start = end
         return found
 
     def tokens_by_kind(self, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return how many ids of each kind the chosen rows have, `[len(chosen), kinds]`."""
-        ends, kinds, _ = self._segments.T.astype(np.int64)
+        ends, kinds = self._segments[:, :2].T.astype(np.int64)
         of_row = np.repeat(np.arange(len(self)), np.diff(self._segment_starts))
         first = np.zeros(len(ends), dtype=bool)
         first[self._segment_starts[:-1]] = True
@@ -108,7 +108,7 @@ class MaskedTokenWriter:
         self._folder = ArrayFolder(target)
         self._starts, self._segment_starts = [0], [0]
         self._rows: list[int] = []
-        self._segments: list[tuple[int, int, int]] = []
+        self._segments: list[tuple[int, int, int, int]] = []
 
     def __enter__(self) -> "MaskedTokenWriter":
         return self
@@ -127,7 +127,7 @@ class MaskedTokenWriter:
             self._folder.append(ids)
             self._starts.append(self._starts[-1] + len(ids))
             self._rows.append(source_row)
-            self._segments += [(one.end, one.kind, one.message) for one in segments]
+            self._segments += [(one.end, one.kind, one.message, one.turn) for one in segments]
             self._segment_starts.append(len(self._segments))
 
     def count(self, counts: Counter[str]) -> None:
@@ -139,7 +139,7 @@ class MaskedTokenWriter:
         arrays: dict[str, npt.NDArray[Any]] = {
             "starts": np.array(self._starts, dtype=np.int64),
             "rows": np.array(self._rows, dtype=np.int64),
-            "segments": np.array(self._segments, dtype=np.int32).reshape(-1, 3),
+            "segments": np.array(self._segments, dtype=np.int32).reshape(-1, 4),
             "segment_starts": np.array(self._segment_starts, dtype=np.int64),
         }
         return self._folder.commit(

@@ -11,13 +11,14 @@ becomes several rows, so that every trained message follows the ids that precede
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from anima_exp.config import Thinking, TrainOn
-from anima_exp.data.chat import asking
+from anima_exp.data.chat import asking, templates
 from anima_exp.data.chat.conversation import Conversation, Message
 from anima_exp.data.chat.end_of_turn import EndOfTurn
 from anima_exp.data.chat.policy import trained, variables, with_thinking
@@ -121,6 +122,11 @@ class ChatMasks:
     def stop_ids(self) -> list[int]:
         """The ids that end the answers of this template, at which generation has to stop."""
         return self._end.ids
+
+    @cached_property
+    def refused_in_a_row(self) -> tuple[str, ...]:
+        """The roles of which the template refuses two turns in a row."""
+        return templates.refused_in_a_row(self.template, self.tokenizer)
 
     def rows(self, conversation: Conversation) -> Rows:
         """Return the rows of a conversation: one, unless the template rewrites earlier messages.

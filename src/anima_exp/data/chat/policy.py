@@ -8,6 +8,8 @@ from anima_exp.config import Thinking, TrainOn
 from anima_exp.data.chat.conversation import Conversation, Message
 from anima_exp.errors import DataError
 
+SWITCH = "enable_thinking"  # the variable by which templates switch thinking on and off
+
 
 def with_thinking(conversation: Conversation, thinking: Thinking) -> Conversation:
     """Return the conversation, with `thinking=drop` without any thinking."""
@@ -24,7 +26,7 @@ def variables(thinking: Thinking, *, thinks: bool) -> Mapping[str, Any]:
     * drop: all answers in the mode without thinking.
     * template: all answers in the template's default mode.
     """
-    return {} if thinking == "template" else {"enable_thinking": thinking == "keep" and thinks}
+    return {} if thinking == "template" else {SWITCH: thinking == "keep" and thinks}
 
 
 def trained(messages: Sequence[Message], train_on: TrainOn) -> list[int]:

@@ -1,8 +1,7 @@
-"""Read, tokenize and split conversations, and summarize what a run learns from them."""
+"""Read, tokenize and split conversations."""
 
-from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from anima_exp.config import DataConfig, TrainOn
 from anima_exp.data.chat import templates
 from anima_exp.data.chat.dataset import ChatDataset
 from anima_exp.data.chat.masks import ChatMasks
-from anima_exp.data.chat.segments import LABELS
+from anima_exp.data.chat.summary import ChatSummary, summarize
 from anima_exp.data.chat.templates import ChatTemplate
 from anima_exp.data.chat.tokenize import tokenize
 from anima_exp.data.rows import orders
@@ -23,28 +22,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ChatSummary:
-    """What a run learns from conversations. Tokens and turns are those of the training rows."""
-
-    template: str  # its name in data.template
-    template_hash: str
-    stop_tokens: list[str]  # at which answers end
-    turns: int  # answers trained on
-    tokens: dict[str, int]  # by where they come from: segments.LABELS
-    trained_share: float  # of the tokens, 0 to 1
-    # How many conversations of the training source were cut, rewritten, and so on, held-out ones
-    # included: see chat/tokenize.py and chat/fit.py.
-    counts: dict[str, int] = field(default_factory=dict)
-    dated: bool = False  # the template writes the date of the day on which the rows were read
-
-
-@dataclass(frozen=True)
 class ChatData:
     """What the conversations of a run were put with."""
 
     template: ChatTemplate
     stop_ids: list[int]  # at which generation has to stop
     summary: ChatSummary
+
+    def use(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+        """Make the template the tokenizer's own, for questions and for the saved tokenizer."""
+        templates.use_template(tokenizer, self.template, self.stop_ids)
 
 
 def check_no_template(config: DataConfig) -> None:
@@ -88,7 +75,7 @@ def prepare_chat(
     tokens = tokenize(main, config, masks, cache=cache)
     held_tokens = tokens
     held_config = config
-    if config.train_on in (TrainOn.last, TrainOn.all):
+    if config.train_on is not TrainOn.assistant:
         held_config = replace(config, train_on=TrainOn.assistant)
     if config.heldout_rows and (own is not None or held_config is not config):
         held_masks = ChatMasks(template, tokenizer, held_config.train_on, config.thinking, stops)
@@ -96,21 +83,5 @@ def prepare_chat(
     order, held_order = orders(config, tokens.rows, held_tokens.rows, own_source=own is not None)
     train, heldout = ChatDataset(tokens, order), ChatDataset(held_tokens, held_order)
     metas = [tokens.meta] if own is None else [tokens.meta, held_tokens.meta]
-    summary = summarize(train, masks)
+    summary = summarize(train, masks, max_tokens=config.max_tokens, too_long=config.too_long.value)
     return train, heldout, metas, ChatData(template, masks.stop_ids, summary)
-
-
-def summarize(rows: ChatDataset, masks: ChatMasks) -> ChatSummary:
-    """Return what is learned from rows that were made with `masks`."""
-    by_kind = rows.tokens_by_kind.sum(axis=0)
-    counts = Counter(rows.tokens.meta.chat)
-    return ChatSummary(
-        template=masks.template.name,
-        template_hash=masks.template.fingerprint,
-        stop_tokens=[str(masks.tokenizer.convert_ids_to_tokens(one)) for one in masks.stop_ids],
-        turns=int(rows.tokens.answer_counts(rows.order).sum()),
-        tokens={label: int(by_kind[kind]) for kind, label in LABELS.items() if by_kind[kind]},
-        trained_share=float(rows.label_counts.sum() / max(rows.lengths.sum(), 1)),
-        counts={name: count for name, count in counts.items() if count},
-        dated="strftime_now" in masks.template.source,
-    )

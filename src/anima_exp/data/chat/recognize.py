@@ -7,6 +7,7 @@ from typing import Any
 
 from anima_exp.data.chat.rules import shown
 from anima_exp.data.example import Row
+from anima_exp.data.source import Source
 from anima_exp.errors import DataError
 
 _ROWS = 20
@@ -26,35 +27,47 @@ def auto(rows: Iterable[Row]) -> Recognized:
     Raises:
         DataError: they fit no recipe, or several.
     """
-    first: tuple[Recognized, int] | None = None
-    for number, row in enumerate(islice(rows, _ROWS), start=1):
-        recognized = _of_row(row, number)
+    return _auto((f"row {number}", row) for number, row in enumerate(rows, start=1))
+
+
+def auto_of(source: Source) -> Recognized:
+    """Return the recipe that the first rows of a source fit. Rows that are no objects are ignored.
+
+    Raises:
+        DataError: they fit no recipe, or several.
+    """
+    numbered = source.read()
+    return _auto((source.locate(n), row) for n, row in numbered if not isinstance(row, DataError))
+
+
+def _auto(rows: Iterable[tuple[str, Row]]) -> Recognized:
+    first: tuple[Recognized, str] | None = None
+    for where, row in islice(rows, _ROWS):
+        recognized = _of_row(row, where)
         if first is None:
-            first = recognized, number
+            first = recognized, where
         elif first[0].recipe != recognized.recipe:
             raise _refused(
-                f"row {first[1]} fits {first[0].recipe}, but row {number} fits {recognized.recipe}"
+                f"{first[1]} fits {first[0].recipe}, but {where} fits {recognized.recipe}"
             )
     if first is None:
         raise DataError("data.recipe=auto needs rows, but there are none.")
     return first[0]
 
 
-def _of_row(row: Row, number: int) -> Recognized:
+def _of_row(row: Row, where: str) -> Recognized:
     if isinstance(row.get("label"), bool):
         raise _refused(
-            f"column 'label' of row {number} marks an answer as good or bad, which no recipe reads"
+            f"column 'label' of {where} marks an answer as good or bad, which no recipe reads"
         )
     if _texts(row, "message_id", "role", "text"):
-        raise _refused(
-            f"row {number} is one message of a tree. The recipe oasst1_chat reads the file of trees"
-        )
+        raise _refused(f"{where} is one message of a tree. The recipe oasst1_chat joins such rows")
     fitting = [recipe for recipe, fits in _SHAPES.items() if fits(row)]
     if not fitting:
         columns = ", ".join(shown(column) for column in row) or "none"
-        raise _refused(f"row {number} fits no recipe. Its columns are {columns}")
+        raise _refused(f"{where} fits no recipe. Its columns are {columns}")
     if len(fitting) > 1:
-        raise _refused(f"row {number} fits {' and '.join(fitting)}")
+        raise _refused(f"{where} fits {' and '.join(fitting)}")
     return Recognized(fitting[0], _REASONS[fitting[0]])
 
 

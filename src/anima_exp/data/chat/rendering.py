@@ -150,7 +150,9 @@ class Openings:
                 self._known.clear()
             try:
                 [text] = render(self.template, self.tokenizer, [[first]], tools=job.tools)
-                self._known[key] = self.encoder.encode(text)
+                # Some templates write nothing of it before the first user's turn.
+                shows = first["content"].strip() in text
+                self._known[key] = self.encoder.encode(text) if shows else []
             except DataError:  # the template does not accept it alone
                 self._known[key] = []
         opening = self._known[key]

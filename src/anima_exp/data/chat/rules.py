@@ -4,7 +4,7 @@ The errors name neither the file nor the row. The caller adds them.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import get_args
 
 from anima_exp.data.chat.conversation import Conversation, Message, Role
@@ -15,14 +15,17 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 def check(
-    conversation: Conversation, *, assistant_first: bool = False, alternate: bool = False
+    conversation: Conversation,
+    *,
+    assistant_first: bool = False,
+    alternate: Collection[str] = (),
 ) -> None:
     """Raise DataError for the first rule that the conversation breaks.
 
     Args:
         assistant_first: allow an assistant's turn before the first user's turn.
-        alternate: forbid two turns in a row of the user, or of the assistant. Some chat templates
-            refuse them.
+        alternate: the roles of which two turns in a row are forbidden. Some chat templates
+            refuse two of the user, or of the assistant.
     """
     messages = conversation.messages
     if not messages:
@@ -85,14 +88,16 @@ def _texts(message: Message) -> Iterable[str]:
         yield json.dumps(call.arguments, ensure_ascii=False, default=str)
 
 
-def _check_order(messages: tuple[Message, ...], *, assistant_first: bool, alternate: bool) -> None:
+def _check_order(
+    messages: tuple[Message, ...], *, assistant_first: bool, alternate: Collection[str]
+) -> None:
     before: Message | None = None
     user_before = False
     for position, message in enumerate(messages, start=1):
         if message.role == "assistant" and not user_before and not assistant_first:
             raise _error(message, position, "the assistant's turn is before the first user's turn")
         twice = before is not None and before.role == message.role
-        if alternate and twice and message.role in ("user", "assistant"):
+        if twice and message.role in alternate:
             raise _error(
                 message,
                 position,

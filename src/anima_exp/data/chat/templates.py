@@ -33,6 +33,8 @@ _TOKENS = {
     "alpaca": (),
 }
 NAMES = tuple(_TOKENS)
+# The formats that refuse two turns of one role in a row, and these roles.
+ALTERNATING = {name: ("user", "assistant") for name in ("mistral", "gemma")}
 _FALLBACK = "guanaco"  # the format of QLoRA's best models, which needs no token but EOS
 
 
@@ -147,6 +149,21 @@ def render(
             f"the chat template does not accept this conversation: {first_line(error)}"
         ) from error
     return [str(text) for text in texts]
+
+
+def refused_in_a_row(
+    template: ChatTemplate, tokenizer: "PreTrainedTokenizerBase"
+) -> tuple[str, ...]:
+    """Return the roles of which the template refuses two turns in a row."""
+    user, answer = ({"role": role, "content": "a"} for role in ("user", "assistant"))
+    refused = []
+    for role, turns in (("user", [user, user, answer]), ("assistant", [user, answer, answer])):
+        try:
+            render(template, tokenizer, [[user, answer]])
+            render(template, tokenizer, [turns])
+        except DataError:
+            refused.append(role)
+    return tuple(refused)
 
 
 def _own(tokenizer: "PreTrainedTokenizerBase") -> ChatTemplate | None:

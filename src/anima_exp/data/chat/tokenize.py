@@ -6,8 +6,8 @@ chunks. They read the conversations, render, verify and encode them, and return 
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from dataclasses import dataclass, field, replace
+from itertools import chain, groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,9 @@ from anima_exp.data.apply_recipe import (
     record_bad_row,
 )
 from anima_exp.data.array_folder import opened_or_built
-from anima_exp.data.chat import recognize
-from anima_exp.data.chat.any_shape import recipe_of
+from anima_exp.data.chat import rules
 from anima_exp.data.chat.conversation import Conversation
-from anima_exp.data.chat.fit import fit
+from anima_exp.data.chat.fit import FittedRow, Part, fit
 from anima_exp.data.chat.masked_tokens import (
     MaskedTokens,
     MaskedTokenWriter,
@@ -34,15 +33,14 @@ from anima_exp.data.chat.masked_tokens import (
     open_masked_tokens,
 )
 from anima_exp.data.chat.masks import ChatMasks, MaskedRow
-from anima_exp.data.chat.rules import message_error
-from anima_exp.data.chat.segments import Segment, segments
-from anima_exp.data.chat.texts import is_tree_message, oasst1_trees
+from anima_exp.data.chat.reading import as_read
+from anima_exp.data.chat.segments import Kind, Segment, segments
 from anima_exp.data.example import TrackedRow
 from anima_exp.data.formats import Recipe
 from anima_exp.data.readers import NumberedRow
 from anima_exp.data.source import Source
 from anima_exp.errors import DataError
-from anima_exp.events import say, working
+from anima_exp.events import working
 from anima_exp.system import forked
 
 _CHUNK = 250  # rows that a worker gets at once
@@ -103,20 +101,15 @@ class _Work:
         self, result: _Result, conversation: Conversation, rows: list[MaskedRow] | DataError
     ) -> None:
         if isinstance(rows, DataError):
+            # The template's own error names no message.
+            rules.check(conversation, alternate=self.masks.refused_in_a_row)
             raise rows
         if rows[0].spells_control:
             if self.config.special_tokens_in_text is SpecialTokensInText.error:
                 raise _spelled_error(conversation, self.masks)
             result.counts["spelled"] += 1
         result.conversations += 1
-        # Their order is that of the answers, so the last row is the longest.
-        result.counts["more_rows"] += len(rows) - 1
-        result.counts["more_tokens"] += sum(len(row.ids) for row in rows[:-1])
-        result.counts["rewritten"] += len(rows) > 1
-        result.counts["lacks_thinking"] += sum(
-            span.lacks_thinking for row in rows for span in row.spans
-        )
-        for row, shown in fit(
+        fitted = fit(
             conversation,
             rows,
             self.config.max_tokens,
@@ -124,10 +117,42 @@ class _Work:
             train_on=self.config.train_on,
             again=self.masks.rows,
             counts=result.counts,
-        ):
-            answers = [(span.start, span.end, span.message) for span in row.spans]
-            parts = segments(shown.messages, answers, len(row.ids), opening=row.opening)
-            result.rows.append((row.ids, parts))
+        )
+        result.rows += [(row.ids, _segments(row, part, conversation)) for row, part in fitted]
+        result.counts += _rewritten(fitted)
+        result.counts["lacks_thinking"] += sum(
+            span.lacks_thinking for row, _ in fitted for span in row.spans
+        )
+
+
+def _segments(row: MaskedRow, part: Part, whole: Conversation) -> list[Segment]:
+    """Return the segments of a row, with the messages and turns of the whole conversation."""
+    assistants = (n for n, message in enumerate(whole.messages) if message.role == "assistant")
+    turns = {number: turn for turn, number in enumerate(assistants, start=1)}
+    answers = [(span.start, span.end, span.message) for span in row.spans]
+    found = []
+    for one in segments(
+        part.conversation.messages,
+        answers,
+        len(row.ids),
+        opening=row.opening,
+        has_tools=bool(whole.tools),
+    ):
+        message = part.numbers[one.message] if one.message >= 0 else -1
+        turn = turns[message] if one.kind is Kind.assistant else 0
+        found.append(replace(one, message=message, turn=turn))
+    return found
+
+
+def _rewritten(fitted: Sequence[FittedRow]) -> Counter[str]:
+    """Count the rows and tokens that are there only because the template rewrites earlier turns."""
+    counts: Counter[str] = Counter()
+    for _, group in groupby(fitted, key=lambda each: id(each.part)):
+        lengths = sorted(len(row.ids) for row, _ in group)
+        counts["more_rows"] += len(lengths) - 1
+        counts["more_tokens"] += sum(lengths[:-1])
+    counts["rewritten"] += counts["more_rows"] > 0
+    return counts
 
 
 def _spelled_error(conversation: Conversation, masks: ChatMasks) -> DataError:
@@ -135,7 +160,7 @@ def _spelled_error(conversation: Conversation, masks: ChatMasks) -> DataError:
     for position, message in enumerate(conversation.messages, start=1):
         if token := tokens.spelled(f"{message.content}\0{message.thinking or ''}"):
             number = position if message.number is None else message.number
-            return message_error(
+            return rules.message_error(
                 number, message.role, f"it contains the control token {token} as text"
             )
     return DataError("a tool or a tool call contains a control token as text")
@@ -161,7 +186,7 @@ def tokenize(
     stop_at_bad_row = config.on_bad_row is BadRow.error
 
     def build(target: Path) -> MaskedTokens:
-        readable, chosen = recognized(source, config, recipe)
+        readable, chosen = as_read(source, config)
         work = _Work(chosen, config, masks)
         return _build(readable, work, target=target, stop_at_bad_row=stop_at_bad_row)
 
@@ -169,39 +194,6 @@ def tokenize(
     if stop_at_bad_row and tokens.meta.skipped:  # written by a run that skips bad rows
         raise bad_row(tokens.meta.shown[0])
     return tokens
-
-
-def recognized(source: Source, config: DataConfig, recipe: Recipe) -> tuple[Source, Recipe]:
-    """Return the source and the recipe to read it with, which data.recipe=auto recognizes.
-
-    OASST1's messages are joined to trees, each of which is one row then.
-
-    Raises:
-        DataError: if data.recipe=auto does not recognize the rows.
-    """
-    if config.recipe == formats.AUTO:
-        first = (row for _, row in source.read() if not isinstance(row, DataError))
-        found = recognize.auto(first)
-        say(f"data     {source.name} is read as {found.recipe}: {found.reason}")
-        recipe = recipe_of(found.recipe)
-    if config.recipe == "oasst1_chat":
-        return _joined(source), recipe
-    return source, recipe
-
-
-def _joined(source: Source) -> Source:
-    first = next(iter(source.read()), None)
-    if first is None or isinstance(first[1], DataError) or not is_tree_message(first[1]):
-        return source
-    rows: list[NumberedRow] = []
-    for number, row in source.read():
-        if isinstance(row, DataError):
-            raise bad_row(f"{source.locate(number)}: {row}") from row
-        rows.append((number, row))
-    trees, lost = oasst1_trees(row for _, row in rows if not isinstance(row, DataError))
-    if lost:
-        say(f"data     {lost:,} messages of {source.name} are left out: their parent is missing")
-    return Source(source.name, "tree", source.fingerprint, lambda: enumerate(trees, start=1))
 
 
 def _build(source: Source, work: _Work, *, target: Path, stop_at_bad_row: bool) -> MaskedTokens:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _USER = {"role": "user", "content": "a"}
 SHOWN = 24  # how many characters before and after the first difference a message shows
 _TAG_OR_WORD = re.compile(r"<[^<>]*>|[^\W\d_]+")
+_HINTS = {
+    "tool call": ". Templates with tools are, for example, data.template=chatml and llama3",
+    "thinking": ". data.thinking=drop and data.thinking=template train without it",
+}
 _MAX_REMEMBERED = 10_000
 
 
@@ -99,7 +103,7 @@ class Verifier:
                 raise DataError(
                     f"the chat template leaves out or changes the {what} of message "
                     f"{turn.message + 1}: it writes {shown[:SHOWN]!r}"
-                    f"{'...' * (len(shown) > SHOWN)}"
+                    f"{'...' * (len(shown) > SHOWN)}{_HINTS.get(what, '')}"
                 )
         for _, part in parts:
             rest = rest.replace(part, "\0", 1) if part else rest
