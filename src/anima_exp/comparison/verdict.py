@@ -9,6 +9,7 @@ from anima_exp.comparison.leaderboard import Row
 from anima_exp.comparison.runs import Run
 from anima_exp.comparison.settings import hashable
 from anima_exp.metrics.intervals import Interval, apart, corrected, paired, welch
+from anima_exp.metrics.metric import HELDOUT_LOSS, part_of_score
 
 
 def verdict(rows: Sequence[Row], metric: Metric, *, repeat: str) -> str:
@@ -125,9 +126,12 @@ _DECISIVE = (
 
 def comparability_warning(runs: Sequence[Run], metric: Metric) -> str | None:
     """Return a caution if the scores of `runs` are not comparable; None if they are."""
-    if metric.name not in _ON_HELDOUT_ROWS:
+    score = HELDOUT_LOSS if part_of_score(metric.name) else metric.name
+    if score not in _ON_HELDOUT_ROWS:
         return None
-    which = [*_DECISIVE, f"evals.{metric.name.removesuffix('_loss')}.max_rows"]
+    which = [*_DECISIVE, f"evals.{score.removesuffix('_loss')}.max_rows"]
+    of_parts = (key for run in runs for key in run.settings if key.startswith("data.parts."))
+    which += [key for key in dict.fromkeys(of_parts) if not key.endswith((".weight", ".path"))]
     differ = [key for key in which if len({hashable(r.settings.get(key)) for r in runs}) > 1]
     own_file = all(run.settings.get("data.heldout_path") for run in runs)
     sources = {run.record.data_fingerprint for run in runs if run.record}

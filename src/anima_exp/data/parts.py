@@ -49,6 +49,12 @@ def each(config: DataConfig, work: Callable[[DataConfig], T]) -> dict[str, T]:
     return results
 
 
+def has_conversations(config: DataConfig) -> bool:
+    """Return whether the rows, or those of a part of a mixture, are conversations."""
+    settings = parts_of(config).values() if config.parts else [config]
+    return any(formats.holds_conversations(one.recipe) for one in settings)
+
+
 @contextmanager
 def naming(name: str) -> Iterator[None]:
     """Let errors name the settings of a part: `data.parts.poems.path=...`, not `data.path=...`."""
