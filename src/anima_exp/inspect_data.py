@@ -18,6 +18,7 @@ def report(config: RunConfig) -> None:
     from anima_exp.data import formats, source
     from anima_exp.data.dataset import split_dataset
     from anima_exp.data.encode import limits, special_ids
+    from anima_exp.data.parts import each
     from anima_exp.data.quality import count_issues, count_leaked
     from anima_exp.data.report import DatasetSummary, show
     from anima_exp.data.rows import ExampleDataset
@@ -25,6 +26,9 @@ def report(config: RunConfig) -> None:
     from anima_exp.errors import DataError
     from anima_exp.model.tokenizer import load_tokenizer
 
+    if config.data.parts:
+        each(config.data, lambda part: report(replace(config, data=part)))
+        return
     formats.for_answers(config.data.prompt_template, key="data.prompt_template")
     # The report counts bad rows, so reading must not stop at the first one.
     data = replace(config.data, on_bad_row=BadRow.skip)

@@ -25,7 +25,7 @@ def with_parts(config: RunConfig) -> RunConfig:
     given = {str(name): one for name, one in config.data.parts.items() if one is not None}
     if not config.data.parts:
         return config
-    parts = {name: _part(name, one) for name, one in given.items()}
+    parts = {name: _part(name, given[name]) for name in sorted(given)}
     weighted = [name for name, part in parts.items() if part.weight is not None]
     if weighted and len(weighted) < len(parts):
         other = next(name for name in parts if name not in weighted)

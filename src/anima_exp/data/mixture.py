@@ -198,6 +198,7 @@ def _chat(
         answers=answers,
         tokens={label: kinds[label] for label in LABELS.values() if kinds[label]},
         trained_tokens=trained,
+        max_tokens=max(chat.summary.max_tokens for chat, _ in chats),
         counts=dict(counts),
     )
     return replace(first, summary=summary)

@@ -50,7 +50,7 @@ def data_origins(settings: Mapping[str, Any]) -> dict[str, Data]:
                 parts[found["part"]][f"data.{found['name']}"] = value
     if not parts:
         return {"": _one_origin(settings)}
-    return {name: _one_origin(one) for name, one in parts.items()}
+    return {name: _one_origin(parts[name]) for name in sorted(parts)}
 
 
 def is_mixture(settings: Mapping[str, Any]) -> bool:
