@@ -56,10 +56,9 @@ class _Trained:
 
 
 def _trained_on(then: Record) -> list[_Trained]:
-    config = then.config
-    if not config.data.parts:
+    if not any(key.startswith("data.parts.") for key in then.settings):
         return [_Trained(then.settings, absolute(then), then.data_fingerprint)]
-    found = []
+    config, found = then.config, []
     for name, part in parts_of(config.data).items():
         settings = identity.flatten(replace(config, data=part))
         found.append(_Trained(settings, settings, str(then.parts[name]["fingerprint"])))
