@@ -72,7 +72,7 @@ def test_the_prompt_template_is_that_of_the_parts(compose, recipes, template):
          "data.parts.a.heldout_path=b and data.parts.a.heldout_split=c are both set"),
         ([A, "data.mix_size=smallest", "data.mix_total=9"],
          "data.mix_size=smallest and data.mix_total=9 contradict each other."),
-        ([A, "data.parts.a.heldout_rows=0"], "data.heldout_rows=0 leaves no rows for the evaluati"),
+        ([A, "data.parts.a.heldout_rows=0"], "Every data.parts.NAME.heldout_rows=0 leaves no rows"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line(compose, overrides, line):

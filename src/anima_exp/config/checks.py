@@ -92,8 +92,9 @@ def _data(config: RunConfig) -> None:
         )
     evals = config.evals
     if heldout_rows(data) == 0 and (evals.heldout or evals.exact_match):
+        where = "Every data.parts.NAME.heldout_rows=0" if data.parts else "data.heldout_rows=0"
         raise ConfigError(
-            "data.heldout_rows=0 leaves no rows for the evaluations of held-out rows. "
+            f"{where} leaves no rows for the evaluations of held-out rows. "
             "Set data.heldout_rows, or use evals=[] or evals=[samples]."
         )
 
