@@ -7,8 +7,8 @@ import pytest
 from support.byte_tokenizer import BOS, EOS, byte_tokenizer, local, pairs, write_rows
 from support.chat_tokenizers import chat_tokenizer
 
-from anima_exp.config import DataConfig, MixBy, MixSize, MixturePart, TrainOn
-from anima_exp.data import apply_recipe, source
+from anima_exp.config import MixBy, MixSize, MixturePart, TrainOn
+from anima_exp.data import apply_recipe
 from anima_exp.data.chat.dataset import ChatDataset
 from anima_exp.data.dataset import prepare
 from anima_exp.data.mixture import lines
@@ -160,7 +160,7 @@ def test_an_error_names_the_setting_of_the_part(mixture, tmp_path, files):
             check()
     missing = mixture(parts={"docs": {"path": "none.jsonl"}})
     with pytest.raises(DataError, match=r"^data\.parts\.docs\.path=none\.jsonl: no such file"):
-        source.fingerprint(missing)
+        prepared(missing, tmp_path)
     files["docs"].write_text('{"text": ""}\n{"text": "a"}\n{"text": "b"}\n')
     with pytest.raises(
         DataError, match=r"^data\.parts\.docs: .*docs\.jsonl, line 1: column 'text'"
@@ -175,5 +175,4 @@ def test_text_in_a_mixture_begins_and_ends_as_alone(mixture, tmp_path):
 
 
 def test_a_data_set_alone_has_no_parts(files, tmp_path):
-    assert isinstance(local(files["pairs"]), DataConfig)
     assert prepared(local(files["pairs"]), tmp_path).parts == {}

@@ -155,9 +155,8 @@ class DataConfig:
     )
     max_tokens: int = setting(
         2048,
-        "Longest conversation, with its template; data.too_long says what becomes of a longer "
-        "one. Text is cut into rows of at most this length. Other rows have max_prompt_tokens and "
-        "max_response_tokens.",
+        "Longest conversation, with its template, or longest row of text. Other rows have "
+        "max_prompt_tokens and max_response_tokens.",
         unit="tokens",
         above=0,
         since="0.2",
@@ -222,9 +221,8 @@ class DataConfig:
     )
     parts: dict[str, Any] = setting(
         dict,
-        "Parts of data=mixture by name, each with source or path, recipe, weight, and other "
-        "settings of data; held-out rows are taken from each part, and each has a score of its "
-        "own.",
+        "Parts of data=mixture by name, each with path or source, recipe, weight, and other "
+        "settings of data; each part has held-out rows and a score.",
         since="0.2",
         as_before={},
     )

@@ -11,7 +11,6 @@ from typing import Any
 from anima_exp.config import DataConfig
 from anima_exp.data import readers
 from anima_exp.data.arrow_rows import without_added_fields
-from anima_exp.data.parts import each
 from anima_exp.data.readers import NumberedRow
 from anima_exp.errors import DataError, first_line, without_password
 from anima_exp.libraries import hub
@@ -74,9 +73,6 @@ def validation_source(config: DataConfig) -> Source | None:
 
 def check_hub(config: DataConfig) -> None:
     """Raise DataError if the hub has no such data set, before `datasets` is imported."""
-    if config.parts:
-        each(config, check_hub)
-        return
     source = config.source or ""
     if not config.path and hub.is_id(source) and not Path(source).is_dir():
         hub.check_data_set(
@@ -89,8 +85,6 @@ def check_hub(config: DataConfig) -> None:
 
 def fingerprint(config: DataConfig) -> str:
     """Return a hash of the rows as 64 hexadecimal digits, without downloading a data set."""
-    if config.parts:
-        return joint_fingerprint_of(each(config, fingerprint))
     return joint_fingerprint(training_source(config), validation_source(config))
 
 

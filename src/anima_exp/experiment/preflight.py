@@ -62,7 +62,10 @@ def check_machine(config: RunConfig) -> None:
 def check_hub(config: RunConfig) -> None:
     """Raise if a base, data set or benchmark cannot be downloaded from the hub."""
     base_config.check_hub(config.model)
-    source.check_hub(config.data)
+    if config.data.parts:
+        each(config.data, source.check_hub)
+    else:
+        source.check_hub(config.data)
     for name, benchmark in benchmarks_of(config.evals).items():
         benchmarks.check_hub(benchmark, benchmark_key(name))
 

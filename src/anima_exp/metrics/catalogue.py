@@ -38,7 +38,7 @@ _OWN = (
     ),
     MetricEntry(
         part_score("NAME"),
-        "heldout_loss on the held-out rows of the part NAME of a mixture, data.parts.NAME.",
+        "Mean loss per response token on the held-out rows of one part of data=mixture.",
         "nats per token",
         "evals=[heldout], with data=mixture",
         _SCORES,
