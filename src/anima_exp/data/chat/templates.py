@@ -34,6 +34,7 @@ _TOKENS = {
     "alpaca": (),
 }
 NAMES = tuple(_TOKENS)
+_TINY = "tiny"  # the format of the embedded base, for its tokenizer only
 # The formats that refuse two turns of one role in a row, and these roles.
 ALTERNATING = {name: ("user", "assistant") for name in ("mistral", "gemma")}
 _TOKEN_FILES = (
@@ -65,7 +66,7 @@ def choose(setting: str | None, tokenizer: "PreTrainedTokenizerBase") -> ChatTem
     """Return the template that `data.template` names.
 
     Args:
-        setting: `tokenizer`, a name of NAMES, or the path of a .jinja file. By default the
+        setting: `tokenizer`, a name of NAMES, `tiny`, or the path of a .jinja file. By default the
             tokenizer's own template, or else the format whose tokens the tokenizer has.
 
     Raises:
@@ -80,6 +81,8 @@ def choose(setting: str | None, tokenizer: "PreTrainedTokenizerBase") -> ChatTem
     if setting in NAMES:
         known = tokenizer.get_added_vocab()
         _check_tokens(setting, lambda token: token in known, str(tokenizer.name_or_path))
+        return named(setting)
+    if setting == _TINY:
         return named(setting)
     return _of_file(setting)
 
@@ -120,7 +123,7 @@ def _text_of(file: Path) -> str:
 
 
 def named(name: str) -> ChatTemplate:
-    """Return the template of a format in NAMES."""
+    """Return the template of a format in NAMES, or `tiny`."""
     return ChatTemplate(name, (_FOLDER / f"{name}.jinja").read_text(encoding="utf-8"))
 
 
