@@ -109,7 +109,7 @@ def chat_report(
             "skipped": meta.skipped,
         },
         rows=[
-            _row(rows, source, index, why, cut.get(index, 0), tokenizer)
+            shown_row(rows, source, index, why, cut.get(index, 0), tokenizer)
             for index, why in shown.items()
         ],
         split_error=split_error,
@@ -130,11 +130,16 @@ def _turns(rows: ChatDataset) -> dict[str, Int32Array]:
     }
 
 
-def _problems(meta: Meta, issues: QualityIssues) -> dict[str, int]:
+def skipped(meta: Meta) -> dict[str, int]:
+    """Return how many rows were skipped, by reason. The numbers of messages are left out."""
     reasons: Counter[str] = Counter()
     for reason, count in meta.reasons.items():
         reasons[_MESSAGE.sub("a message", reason)] += count
-    return {f"skipped: {reason}": count for reason, count in reasons.most_common(10)} | {
+    return {f"skipped: {reason}": count for reason, count in reasons.most_common(10)}
+
+
+def _problems(meta: Meta, issues: QualityIssues) -> dict[str, int]:
+    return skipped(meta) | {
         "dropped, because it does not fit into data.max_tokens": meta.chat.get("dropped", 0),
         "identical to an earlier row": issues.repeated,
         "same questions as another row, different last answer": issues.contradicted,
@@ -168,7 +173,7 @@ def _tokens_before(
     return {index: tokens for index, tokens in longest.items() if tokens > limit}
 
 
-def _row(
+def shown_row(
     rows: ChatDataset,
     source: Source,
     index: int,
@@ -176,6 +181,11 @@ def _row(
     before: int,
     tokenizer: "PreTrainedTokenizerBase",
 ) -> ShownRow:
+    """Return a row with the texts of its segments.
+
+    Args:
+        before: how many tokens the conversation had before it was cut; 0 if it was not.
+    """
     ids, segments = rows[index]["input_ids"], rows.segments(index)
     decoded = texts(tokenizer, ids, [one.end for one in segments])
     answers = sum(one.kind is Kind.assistant for one in segments)
