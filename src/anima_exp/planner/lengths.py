@@ -22,8 +22,9 @@ from anima_exp.data.source import Source
 from anima_exp.errors import NewerFileError
 from anima_exp.events import note
 from anima_exp.libraries import hub
-from anima_exp.planner.conversation_lengths import ConversationLengths, estimate
+from anima_exp.planner import conversation_lengths
 from anima_exp.planner.memory import Rows
+from anima_exp.planner.row_limits import longest_row, most_labels
 from anima_exp.results import identity
 from anima_exp.system import json_files, paths
 from anima_exp.system.atomic import read_json, write_json
@@ -108,13 +109,13 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
     """
     data = config.data
     file = tokenizer_file(config.model)
-    if not data.path or file is None:
+    if file is None or not data.path:
         return None
     rows = source.training_source(data)
+    if formats.holds_conversations(data.recipe):
+        return _of_conversations(rows, data, file)
     state = file.stat()
     key = (rows.fingerprint, data.recipe, data.on_bad_row, file, state.st_size, state.st_mtime_ns)
-    if formats.holds_conversations(data.recipe):
-        return _of_conversations(rows, data, file, key)
     if key not in _counted:
         _counted[key] = _count(rows, config, file)
     prompts, responses, used = _counted[key]
@@ -132,17 +133,9 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
     )
 
 
-_estimated: dict[tuple[Any, ...], ConversationLengths] = {}
-
-
-def _of_conversations(
-    rows: Source, data: DataConfig, file: Path, key: tuple[Any, ...]
-) -> LengthStats | None:
+def _of_conversations(rows: Source, data: DataConfig, file: Path) -> LengthStats | None:
     """Return the estimated statistics; None if every conversation seems to be too long."""
-    key += (data.max_tokens, data.too_long, data.train_on, data.thinking, data.template)
-    if key not in _estimated:
-        _estimated[key] = estimate(rows, data, file)
-    found = _estimated[key]
+    found = conversation_lengths.estimate(rows, data, file)
     if not found.used:
         return None
     left = found.used
@@ -257,7 +250,7 @@ def lengths(config: RunConfig) -> Lengths:
         DataError: if a row of the file cannot be used.
     """
     data = config.data
-    most = data.max_prompt_tokens + data.max_response_tokens
+    most = longest_row(data)
     cache = paths.cache(config.cache_dir)
     known = load_stats(config, cache=cache)
     origin = "read by an earlier run"
@@ -283,7 +276,7 @@ def lengths(config: RunConfig) -> Lengths:
     if data.train_on_source:
         labels = mean
     elif labels is None:
-        labels = mean * data.max_response_tokens / most
+        labels = mean * most_labels(data) / most
     labels = min(labels, mean)
     if rows is not None:
         rows = min(rows, data.max_train_rows or rows)
@@ -297,5 +290,4 @@ def _largest(config: RunConfig, most: int, mean: float, labels: float) -> Rows:
     if not config.trainer.group_by_length:
         tokens = min(batch * most, ceil(_LARGEST_BATCH * batch * mean))
         return Rows(most, max(most, tokens), ceil(max(most, tokens) * labels / mean))
-    response = most if config.data.train_on_source else config.data.max_response_tokens
-    return Rows(most, batch * most, batch * response)
+    return Rows(most, batch * most, batch * most_labels(config.data))

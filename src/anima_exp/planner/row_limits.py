@@ -1,0 +1,23 @@
+"""Return how long a row of a data set may be, by its settings."""
+
+from anima_exp.config import DataConfig
+from anima_exp.data import formats
+
+
+def longest_row(data: DataConfig) -> int:
+    """Return the most tokens that a row may have."""
+    if has_one_limit(data):
+        return data.max_tokens
+    return data.max_prompt_tokens + data.max_response_tokens
+
+
+def most_labels(data: DataConfig) -> int:
+    """Return the most tokens of a row that the loss may be computed on."""
+    if data.train_on_source or has_one_limit(data):
+        return longest_row(data)
+    return data.max_response_tokens
+
+
+def has_one_limit(data: DataConfig) -> bool:
+    """Return whether the rows are conversations, which data.max_tokens limits."""
+    return formats.holds_conversations(data.recipe)
