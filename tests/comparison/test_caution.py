@@ -49,3 +49,17 @@ def test_the_limit_of_conversations_does_not_matter_to_other_rows(tmp_path):
     synthetic.run(tmp_path / "a", **{"data.max_tokens": 8})
     synthetic.run(tmp_path / "b", **{"data.max_tokens": 9})
     assert build(load([tmp_path])).caution is None
+
+
+def test_scores_of_a_turn_on_other_rows_are_cautioned_against(tmp_path):
+    for name, rows in (("a", 200), ("b", 100)):
+        synthetic.run(
+            tmp_path / name,
+            scores={"heldout_loss": 0.5, "exact_match_turn_2": 0.4},
+            **{"evals.exact_match.max_rows": rows},
+        )
+    runs = load([tmp_path])
+    assert build(runs, metric="heldout_loss").caution is None
+    caution = build(runs, metric="exact_match_turn_2").caution
+    assert caution.startswith("Caution: exact_match_turn_2 was not measured on the same rows")
+    assert "They differ in evals.exact_match.max_rows." in caution

@@ -102,7 +102,11 @@ def test_a_number_without_measure_is_refused(schema, name, kind):
         ("rehearsal_scale=inf", "rehearsal_scale=inf must be a finite number."),
         (
             "data.max_rows=2000000000",
-            "data.max_rows=2000000000 must be at most 10,000,000 for data=sample",
+            "data.max_rows=2000000000 must be at most 10,000,000 for data=sample, which gene",
+        ),
+        (
+            "data.source=sample_chat data.max_rows=2000000000",
+            "data.max_rows=2000000000 must be at most 10,000,000 for data=sample_chat, which gene",
         ),
         (
             "trainer.max_steps=1000000000",
@@ -112,7 +116,7 @@ def test_a_number_without_measure_is_refused(schema, name, kind):
 )
 def test_such_a_number_on_a_command_line_is_one_line(compose, override, line):
     with pytest.raises(ConfigError) as error:
-        compose(override)
+        compose(*override.split())
     assert str(error.value).startswith(line)
 
 

@@ -93,11 +93,23 @@ def test_the_sample_has_two_parts_that_share_no_row():
     assert train.fingerprint == source.training_source(config).fingerprint
 
 
-def test_the_sample_needs_a_number_and_a_known_part():
+def test_the_sample_of_conversations_is_read_as_messages():
+    config = DataConfig(
+        source="sample_chat", max_rows=30, heldout_split="test", heldout_rows=10, recipe="messages"
+    )
+    train, heldout = source.training_source(config), source.validation_source(config)
+    assert [len(list(of.read())) for of in (train, heldout)] == [30, 10]
+    assert all(row["messages"][0]["role"] == "user" for _, row in train.read())
+    assert train.locate(2) == "sample_chat (train), row 2"
+    assert train.fingerprint != heldout.fingerprint
+
+
+@pytest.mark.parametrize("name", ["sample", "sample_chat"])
+def test_a_sample_needs_a_number_and_a_known_part(name):
     with pytest.raises(DataError, match=r"Set how many to use, for example data\.max_rows=4000\.$"):
-        source.training_source(DataConfig(source="sample"))
-    with pytest.raises(DataError, match="has the splits train and test, not 'dev'"):
-        source.training_source(DataConfig(source="sample", max_rows=5, split="dev"))
+        source.training_source(DataConfig(source=name))
+    with pytest.raises(DataError, match=f"={name} has the splits train and test, not 'dev'"):
+        source.training_source(DataConfig(source=name, max_rows=5, split="dev"))
 
 
 def test_a_hub_set_is_known_by_its_commit_before_it_is_downloaded(library):

@@ -58,12 +58,16 @@ class SamplesConfig:
 
 BENCHMARKS = ("choices", "mmlu", "cmmlu", "ceval")  # the fields of EvalsConfig of this kind:
 
+# The scores of the first answers of conversations. Later answers count in exact_match alone.
+EXACT_MATCH_TURNS = tuple(f"exact_match_turn_{turn}" for turn in (1, 2, 3))
+
 # Names that a row of metrics.jsonl or a table of scores of every run may hold.
 TAKEN = (
     *("step", "loss", "heldout_loss", "exact_match", "answers_match", "eval_seconds", "tokens"),
     *("grad_norm", "learning_rate", "tokens_per_second", "memory_gib", "seconds", "epoch"),
     *BENCHMARKS,
     *(f"{name}_micro" for name in BENCHMARKS),
+    *EXACT_MATCH_TURNS,
 )
 
 

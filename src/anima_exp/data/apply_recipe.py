@@ -6,11 +6,13 @@ from itertools import islice
 from typing import TypeVar, cast
 
 from anima_exp.config import BadRow, DataConfig
+from anima_exp.config.data import GENERATED
 from anima_exp.data.chat import rules, templates
 from anima_exp.data.chat.conversation import Conversation
 from anima_exp.data.chat.reading import as_read
 from anima_exp.data.example import Example, Row, TrackedRow, missing_column
 from anima_exp.data.formats import Recipe
+from anima_exp.data.parts import each
 from anima_exp.data.rows import check_heldout
 from anima_exp.data.source import Source, training_source, validation_source
 from anima_exp.data.token_cache import Meta
@@ -28,7 +30,10 @@ def check_rows(config: DataConfig) -> None:
 
     A data set on the hub is not read.
     """
-    if not config.path and not (config.source or "").startswith("sample"):
+    if config.parts:
+        each(config, check_rows)
+        return
+    if not config.path and config.source not in GENERATED:
         return
     main, own = training_source(config), validation_source(config)
     usable = _usable(main, config)

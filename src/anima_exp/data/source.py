@@ -1,14 +1,15 @@
-"""Open the source of the training rows and of the held-out rows: a file, the hub, or the sample."""
+"""Open the source of training rows or held-out rows: a file, the hub, or the tiny world."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from anima_exp.config import DataConfig
+from anima_exp.config.data import GENERATED
 from anima_exp.data import readers
 from anima_exp.data.arrow_rows import without_added_fields
 from anima_exp.data.readers import NumberedRow
@@ -39,13 +40,13 @@ def training_source(config: DataConfig) -> Source:
     """
     if config.path:
         return _file(config.path, key="data.path", limit=config.max_rows)
-    if config.source == "sample":
+    if config.source in GENERATED:
         if config.max_rows is None:
             raise DataError(
-                "data.source=sample generates rows without end. Set how many to use, for example "
-                "data.max_rows=4000."
+                f"data.source={config.source} generates rows without end. Set how many to use, for "
+                "example data.max_rows=4000."
             )
-        return _sample(config.split, config.max_rows)
+        return _generated(config.source, config.split, config.max_rows)
     return _hub(config, config.split, limit=config.max_rows)
 
 
@@ -66,8 +67,8 @@ def validation_source(config: DataConfig) -> Source | None:
             f"data.heldout_split={config.heldout_split} names a split of a hub data set, but "
             f"data.path={config.path} is a file. Use data.heldout_path=FILE."
         )
-    if config.source == "sample":
-        return _sample(config.heldout_split, config.heldout_rows)
+    if config.source in GENERATED:
+        return _generated(config.source, config.heldout_split, config.heldout_rows)
     return _hub(config, config.heldout_split, limit=None)
 
 
@@ -93,26 +94,36 @@ def joint_fingerprint(train: Source, held: Source | None) -> str:
     return _digest(train.fingerprint, held.fingerprint if held else None)
 
 
+def joint_fingerprint_of(parts: Mapping[str, str]) -> str:
+    """Return the fingerprint of a mixture, whose parts have these."""
+    return _digest("mixture", sorted(parts.items()))
+
+
 def _file(path: str, *, key: str, limit: int | None) -> Source:
-    file = readers.find(path, key=key)
+    file = readers.find(path, key=key, plain_text=True)
     with file.open("rb") as stream:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
     return Source(
         name=path,
         unit=readers.row_or_line(file),
-        fingerprint=_digest(readers.known_suffix(file), content, limit),
+        fingerprint=_digest(readers.known_suffix(file, plain_text=True), content, limit),
         read=lambda: islice(readers.rows(file), limit),
     )
 
 
-def _sample(part: str, count: int) -> Source:
+def _generated(name: str, part: str, count: int) -> Source:
+    from anima_exp.tiny.conversations import conversation_rows
     from anima_exp.tiny.world import sample_rows
 
     if part not in ("train", "test"):
-        raise DataError(f"The sample has the splits train and test, not '{part}'.")
-    rows = sample_rows(count, language="zh", seed=0, part=part)
+        raise DataError(f"data.source={name} has the splits train and test, not '{part}'.")
+    rows: Sequence[Mapping[str, Any]]
+    if name == "sample_chat":
+        rows = conversation_rows(count, part=part)
+    else:
+        rows = sample_rows(count, language="zh", seed=0, part=part)
     return Source(
-        name=f"sample ({part})",
+        name=f"{name} ({part})",
         unit="row",
         fingerprint=_digest(rows),
         read=lambda: iter(enumerate(rows, start=1)),

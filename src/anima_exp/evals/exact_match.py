@@ -1,8 +1,15 @@
-"""Compute the proportion of held-out rows that greedy decoding answers exactly."""
+"""Compute the proportion of held-out rows that greedy decoding answers exactly.
 
+In a conversation every answer is asked for, after the true messages before it. So a wrong answer
+does not make the next ones wrong.
+"""
+
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from anima_exp.config import ExactMatchConfig
+from anima_exp.config.evals import EXACT_MATCH_TURNS
+from anima_exp.data.chat.dataset import ChatDataset
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.metrics.text_match import answers_match
 from anima_exp.model.generation import greedy
@@ -20,23 +27,33 @@ def exact_match(
     rows: "TokenizedDataset",
     config: ExactMatchConfig,
     world: ProcessGroup = SINGLE_PROCESS,
-) -> float:
-    """Return the proportion, 0 to 1, of the first `config.max_rows` rows answered exactly.
+) -> dict[str, float]:
+    """Return the proportion, 0 to 1, of the answers of the first `config.max_rows` rows.
 
-    Call it inside `inference_mode`.
+    Conversations have a proportion for each of their first turns, too. Call it inside
+    `inference_mode`.
     """
     count = min(len(rows), len(rows) if config.max_rows is None else config.max_rows)
+    asked = [question for number in range(count) for question in rows.questions(number)]
     answers = greedy(
         model,
         tokenizer,
-        [list(map(int, rows.prompt_ids(number))) for number in range(count)],
+        [list(map(int, question.prompt)) for question in asked],
         max_new_tokens=config.max_new_tokens,
         batch_size=config.batch_size,
         world=world,
     )
-    references = [str(tokenizer.decode(rows.response_ids(number))) for number in range(count)]
-    right = sum(
-        answers_match(answer, reference)
-        for answer, reference in zip(answers, references, strict=True)
-    )
-    return right / max(count, 1)
+    references = [str(tokenizer.decode(question.response)) for question in asked]
+    right = [answers_match(*pair) for pair in zip(answers, references, strict=True)]
+    scores = {"exact_match": _share(right)}
+    if not isinstance(rows, ChatDataset):
+        return scores
+    for turn, name in enumerate(EXACT_MATCH_TURNS, 1):
+        of_turn = [mark for mark, one in zip(right, asked, strict=True) if one.turn == turn]
+        if of_turn:
+            scores[name] = _share(of_turn)
+    return scores
+
+
+def _share(right: Sequence[bool]) -> float:
+    return sum(right) / max(len(right), 1)

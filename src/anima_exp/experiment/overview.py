@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anima_exp.config import Quantization, RunConfig
+from anima_exp.config.data import GENERATED
+from anima_exp.config.mixture import heldout_rows
 from anima_exp.events import Plan, emit
 from anima_exp.model.linear_layers import Parameters
 from anima_exp.planner.execution import Execution, Placement
@@ -45,6 +47,7 @@ def overview_lines(run: Overview) -> dict[str, str]:
         ),
         "trains": _describe_trainable(config, run.setup.parameters),
         "data": _data(run),
+        **_parts(run),
         **_chat(run),
         **_notes(run),
         "steps": steps(
@@ -130,6 +133,12 @@ def _data(run: Overview) -> str:
     return f"{run.config.data.name}: {', '.join(parts)}"
 
 
+def _parts(run: Overview) -> dict[str, str]:
+    from anima_exp.data.mixture import lines
+
+    return lines(run.setup.data.parts)
+
+
 def _chat(run: Overview) -> dict[str, str]:
     from anima_exp.data.chat.summary import lines
 
@@ -139,7 +148,7 @@ def _chat(run: Overview) -> dict[str, str]:
 
 def _notes(run: Overview) -> dict[str, str]:
     notes: dict[str, str] = run.setup.data.notes
-    if run.config.data.path is None and run.config.data.source == "sample":
+    if run.config.data.path is None and run.config.data.source in GENERATED:
         return {}  # the embedded sample: an unread column there is no mistake of the user
     return notes
 
@@ -151,7 +160,7 @@ def _tokens(run: Overview) -> int:
 
 def _evals(run: Overview) -> list[str]:
     config, names = run.config, []
-    if config.data.heldout_rows:
+    if heldout_rows(config.data):
         names += ["heldout loss"] * bool(config.evals.heldout)
         names += ["exact match"] * bool(config.evals.exact_match and config.data.exact_answers)
     if config.evals.samples and config.evals.samples.prompts:

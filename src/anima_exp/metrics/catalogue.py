@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from anima_exp.config import BENCHMARKS
+from anima_exp.config.evals import EXACT_MATCH_TURNS
+from anima_exp.metrics.metric import part_score
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,30 @@ _OWN = (
         _SCORES,
     ),
     MetricEntry(
+        part_score("NAME"),
+        "Mean loss per response token on the held-out rows of one part of data=mixture.",
+        "nats per token",
+        "evals=[heldout], with data=mixture",
+        _SCORES,
+    ),
+    MetricEntry(
         "exact_match",
-        "Share of greedy answers on the held-out split that equal the reference answer.",
+        "Share of greedy answers on the held-out split that equal the reference answer. In "
+        "conversations every answer counts, each asked for after the true messages before it.",
         "share of answers",
         "evals=[exact_match], for data sets with data.exact_answers=true",
         _SCORES,
+    ),
+    *(
+        MetricEntry(
+            name,
+            f"The exact_match of answer {turn} of each conversation on the held-out split. A call "
+            "of a tool is an answer.",
+            "share of answers",
+            "evals=[exact_match], for conversations with data.exact_answers=true",
+            _SCORES,
+        )
+        for turn, name in enumerate(EXACT_MATCH_TURNS, 1)
     ),
     MetricEntry(
         "answers_match",

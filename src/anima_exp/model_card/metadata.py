@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml  # type: ignore[import-untyped]
 
+from anima_exp.config.data import GENERATED
 from anima_exp.model_card import origin
 from anima_exp.results.record import Record
 
@@ -33,15 +34,16 @@ def front_matter(
     """
     settings = record.settings
     whole = merged or record.is_full_finetune
-    data = origin.data_origin(settings)
-    known_data = origin.of_data(data.name)
+    sets = [*origin.data_origins(settings).values()]
+    known = (origin.of_data(one.name) for one in sets)
+    languages = [one.language for one in known if one and one.language]
     head = _begun(
         origin.base_origin(settings, record.base_fingerprint), licence(record), whole=whole
     )
-    if known_data and known_data.language:
-        head["language"] = [known_data.language]
-    if data.hub_id:
-        head["datasets"] = [data.hub_id]
+    if languages:
+        head["language"] = [*dict.fromkeys(languages)]
+    if ids := [one.hub_id for one in sets if one.hub_id]:
+        head["datasets"] = [*dict.fromkeys(ids)]
     four_bits = settings["quant.type"] in _FOUR_BITS
     head["tags"] = ["anima-exp", *([] if whole else ["lora"]), *(["qlora"] if four_bits else [])]
     if results:
@@ -93,9 +95,9 @@ def check(card: str) -> None:
 
 def licence(record: Record) -> str:
     """Return the licence as the hub spells it. It is known only for the tiny base and its data."""
-    ours = (record.settings["model.source"], origin.data_origin(record.settings).name) == (
-        "tiny",
-        "sample",
+    ours = (
+        record.settings["model.source"] == "tiny"
+        and origin.data_origin(record.settings).name in GENERATED
     )
     return "apache-2.0" if ours else UNDECIDED
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from anima_exp.config import benchmark_key
-from anima_exp.config.evals import FUNCTION
+from anima_exp.config.evals import EXACT_MATCH_TURNS, FUNCTION
 from anima_exp.display.tables import Column
 from anima_exp.evals.multiple_choice.benchmark import MICRO, of_score
 from anima_exp.evals.score_names import group
 from anima_exp.metrics.intervals import wilson
-from anima_exp.metrics.metric import metric
+from anima_exp.metrics.metric import metric, part_of_score
 from anima_exp.results.record import Record
 
 Rows = Sequence[Mapping[str, Any]]  # the rows of accuracies.jsonl of one evaluation
@@ -60,8 +60,14 @@ def _measured_on(record: Record, name: str, measured: Measured) -> str:
         return f"{row['asked']:,} questions, {shots} examples each; mean over {mean}"
     if name == "heldout_loss":
         return f"{_first_rows(record, 'heldout'):,} rows set aside; nats per response token"
+    if part := part_of_score(name):
+        return f"rows of the part {part} that are set aside; nats per response token"
     if name == "exact_match":
         return f"{_first_rows(record, name):,} rows set aside, greedy"
+    if name in EXACT_MATCH_TURNS:
+        turn = 1 + EXACT_MATCH_TURNS.index(name)
+        rows = _first_rows(record, "exact_match")
+        return f"answer {turn} of the conversations among {rows:,} rows set aside, greedy"
     path = record.settings.get(f"{group(name, record.settings)}.{FUNCTION}")
     return f"{path}, a function that is not part of anima-exp" if path else ""
 

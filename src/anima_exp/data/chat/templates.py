@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ _TOKENS = {
     "alpaca": (),
 }
 NAMES = tuple(_TOKENS)
+_TINY = "tiny"  # the format of the embedded base, for its tokenizer only
 # The formats that refuse two turns of one role in a row, and these roles.
 ALTERNATING = {name: ("user", "assistant") for name in ("mistral", "gemma")}
 _TOKEN_FILES = (
@@ -65,7 +67,7 @@ def choose(setting: str | None, tokenizer: "PreTrainedTokenizerBase") -> ChatTem
     """Return the template that `data.template` names.
 
     Args:
-        setting: `tokenizer`, a name of NAMES, or the path of a .jinja file. By default the
+        setting: `tokenizer`, a name of NAMES, `tiny`, or the path of a .jinja file. By default the
             tokenizer's own template, or else the format whose tokens the tokenizer has.
 
     Raises:
@@ -80,6 +82,8 @@ def choose(setting: str | None, tokenizer: "PreTrainedTokenizerBase") -> ChatTem
     if setting in NAMES:
         known = tokenizer.get_added_vocab()
         _check_tokens(setting, lambda token: token in known, str(tokenizer.name_or_path))
+        return named(setting)
+    if setting == _TINY:
         return named(setting)
     return _of_file(setting)
 
@@ -113,14 +117,19 @@ def check_setting(setting: str | None, tokenizer_file: Path | None, *, place: st
 def _text_of(file: Path) -> str:
     """Return the text of a JSON file with its tokens as they are; "" if it is missing."""
     try:
-        text = file.read_text(encoding="utf-8")
+        return _text_as_of(file, file.stat().st_mtime_ns)
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+@lru_cache(maxsize=8)  # the cells of a sweep read a file once
+def _text_as_of(file: Path, _changed: int) -> str:
+    text = file.read_text(encoding="utf-8")
     return text.replace("\\u003c", "<").replace("\\u003e", ">")
 
 
 def named(name: str) -> ChatTemplate:
-    """Return the template of a format in NAMES."""
+    """Return the template of a format in NAMES, or `tiny`."""
     return ChatTemplate(name, (_FOLDER / f"{name}.jinja").read_text(encoding="utf-8"))
 
 
