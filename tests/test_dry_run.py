@@ -46,6 +46,18 @@ def refused(compose, *overrides):
         (["data=local", "data.path=/none/x.json"], "data.path=/none/x.json: no such file."),
         (["data.max_rows=5", "data.heldout_split=null", "data.heldout_rows=5"],
          "data.heldout_rows=5 leaves nothing to train on: there are 5 rows."),
+        (["data.recipe=messages", "data.template=chatlm"],
+         "data.template=chatlm is no chat template. Choose tokenizer, one of chatml, llama3,"),
+        (["data.recipe=messages", "data.template=/none/x.jinja"],
+         "data.template=/none/x.jinja cannot be read: No such file or directory."),
+        (["data.recipe=messages", "data.template=llama3"],
+         "data.template=llama3 writes <|start_header_id|>, which is no token of tiny: it would"),
+        (["data.template=chatml"],
+         "data.template=chatml is for conversations, but data.recipe=guanaco reads prompts and"),
+        (["data.recipe=messages", "data.train_on_source=true"],
+         "data.train_on_source=true is for prompts and responses, but data.recipe=messages reads"),
+        (["data.train_on=last"],
+         "data.train_on=last is for conversations, but data.recipe=guanaco reads prompts and"),
     ],
 )  # fmt: skip
 def test_what_a_run_would_refuse_is_refused(compose, monkeypatch, overrides, line):
@@ -61,6 +73,21 @@ def test_rows_of_a_file_are_read_as_the_run_would(compose, rows):
     rows.write_text(json.dumps(broken))
     assert "rows.json, row 11: " in refused(compose, *local, "data.heldout_rows=5")
     check_dry([compose(*local, "data.heldout_rows=5", "data.on_bad_row=skip")])
+
+
+def test_a_broken_conversation_is_found_with_its_message(compose, tmp_path):
+    file = tmp_path / "chats.jsonl"
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    broken = [*turns, {"role": "user", "content": " "}, turns[1]]
+    lines = [json.dumps({"messages": each}) for each in (*[turns] * 5, broken)]
+    file.write_text("\n".join(lines))
+    local = ["data=local", "data.recipe=messages", f"data.path={file}", "data.heldout_rows=2"]
+    for more in ([], ["data.template=guanaco"]):
+        assert refused(compose, *local, *more) == (
+            f"{file}, line 6: message 3 (user): the turn is empty. Use data.on_bad_row=skip to "
+            "leave out and count such rows."
+        )
+    check_dry([compose(*local, "data.on_bad_row=skip")])
 
 
 def test_a_gpu_without_bf16_is_refused(compose, monkeypatch):

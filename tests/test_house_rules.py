@@ -18,9 +18,9 @@ COMMANDS = (
     "cli/compose", "cli/overview", "cli/short_help", "cli/flat_command", "cli/help_command",
     "cli/completion", "cli/completion_command", "diagnostics/probe", "diagnostics/report",
     "cli/program", "cli/help", "experiment/process_entry",
-    "system/terminal", "system/signals", "display/*", "*/console", "sweeping/*", "judging/*",
+    "system/terminal", "system/signals", "system/forked", "display/*", "*/console", "sweeping/*", "judging/*",
     "tournament/*", "comparison/*", "publishing/*", "planner/report", "planner/grid",
-    "data/report", "inference/chat", "tiny/pretrain/*", "data/__main__",
+    "inference/chat", "tiny/pretrain/*", "data/__main__",
 )  # fmt: skip
 # These change the process and give it back: distributed/process_state.py restores what the last
 # two change.
@@ -29,7 +29,6 @@ RESTORED = {
     "distributed/process_group": "environment",
     "distributed/environment": "environment",
     "system/hardware": "environment",
-    "system/forked": "environment",
     "libraries/quiet": "warnings",
 }
 PRINTING = {"tell", "tell_lines", "note", "write", "console"}  # of system/terminal.py

@@ -1,64 +1,58 @@
 """Look at a data set before training on it: lengths, what is cut off, faults, rows as trained.
 
 anima-exp data data=local data.path=FILE data.recipe=alpaca model=llama7b
+anima-exp data data=local data.path=FILE data.recipe=auto model=qwen3_8b html=data.html
 """
 
-from dataclasses import replace
+from pathlib import Path
 
 from anima_exp.cli.compose import run_command
-from anima_exp.config import BadRow, RunConfig
+from anima_exp.config import InspectDataConfig, ModelConfig
 from anima_exp.system import paths
-from anima_exp.system.terminal import console
+from anima_exp.system.terminal import console, note
 
 
-def report(config: RunConfig) -> None:
-    """Print the report on a data set. Nothing is trained."""
-    import numpy as np
-
-    from anima_exp.data import formats, source
-    from anima_exp.data.dataset import split_dataset
-    from anima_exp.data.encode import limits, special_ids
-    from anima_exp.data.quality import count_issues, count_leaked
-    from anima_exp.data.report import DatasetSummary, show
-    from anima_exp.data.rows import ExampleDataset
-    from anima_exp.data.tokenize import tokenize
-    from anima_exp.errors import DataError
+def report(config: InspectDataConfig) -> None:
+    """Print the report on a data set, and write its page. Nothing is trained."""
+    from anima_exp.data import formats
+    from anima_exp.data.report.build import build
+    from anima_exp.data.report.console import show
     from anima_exp.model.tokenizer import load_tokenizer
 
     formats.for_answers(config.data.prompt_template, key="data.prompt_template")
-    # The report counts bad rows, so reading must not stop at the first one.
-    data = replace(config.data, on_bad_row=BadRow.skip)
-    main = source.training_source(data)
-    tokenizer = load_tokenizer(config.model)
-    cache = paths.cache(config.cache_dir)
-    tokens = tokenize(main, data, tokenizer, cache=cache)
-    heldout, overlap, split_error = 0, 0, None
-    try:
-        train, held, _ = split_dataset(
-            data, tokenizer, tokens, source.validation_source(data), cache=cache
-        )
-        heldout, overlap = len(held), count_leaked(train, held)
-    except DataError as error:
-        split_error = str(error)
-    before_prompt = len(special_ids(tokenizer)[0])
-    rows = ExampleDataset(tokens, np.arange(len(tokens)), limits(data))
-    result = DatasetSummary(
-        source=main,
-        recipe=data.recipe,
+    result = build(
+        config.data,
+        load_tokenizer(config.model),
         tokenizer_name=config.model.tokenizer or config.model.source,
-        rows=rows,
-        meta=tokens.meta,
-        issues=count_issues(rows, before_prompt=before_prompt),
-        heldout=heldout,
-        leaked=overlap,
-        split_error=split_error,
+        stops=_stops(config.model),
+        cache=paths.cache(config.cache_dir),
+        show_rows=config.show_rows,
+        show_row=config.show_row,
     )
-    show(result, tokenizer, console())
+    show(result, console())
+    if config.html:
+        from anima_exp.data.report.page import write_page
+
+        write_page(Path(config.html), result)
+        note(f"Page: {config.html}")
+
+
+def _stops(model: ModelConfig) -> list[int]:
+    """Return the ids at which the base's generation stops; none if its files are not here."""
+    from anima_exp.errors import ModelError
+    from anima_exp.model.base_config import generation_stops
+
+    try:
+        return generation_stops(model)
+    except ModelError:
+        if model.tokenizer is None:
+            raise
+        return []  # a tokenizer of its own is enough for this report
 
 
 def main() -> None:
     """Run the command with the arguments of `sys.argv`."""
-    run_command(report, config_name="data")
+    run_command(report, schema=InspectDataConfig, config_name="data")
 
 
 if __name__ == "__main__":

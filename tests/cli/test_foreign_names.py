@@ -8,6 +8,7 @@ import pytest
 from anima_exp.cli import foreign_names
 from anima_exp.cli.error_messages import choices, unknown_setting
 from anima_exp.config import (
+    DataConfig,
     EvaluateConfig,
     GenerateConfig,
     MergeConfig,
@@ -82,6 +83,33 @@ def test_common_names_of_other_programs_have_an_answer(name, prefix):
     assert any(word.strip(".'?") in settings() for word in re.split(r"[ =,]", line)) or (
         "There is none" in answered
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("chat_template", "data.template"), ("data.chat_template", "data.template"),
+        ("cutoff_len", "data.max_tokens"), ("max_seq_length", "data.max_tokens"),
+        ("train_on_inputs", "data.train_on=all"), ("mask_history", "data.train_on=assistant"),
+        ("assistant_only_loss", "data.train_on=assistant"), ("roles", "data.recipe=messages"),
+        ("roles_to_train", "data.train_on=assistant"), ("default_system", "data.recipe=messages"),
+        ("enable_thinking", "data.thinking=template"), ("truncation_mode", "data.too_long=cut_end"),
+        ("split_special_tokens", "data.special_tokens_in_text=text"),
+    ],
+)  # fmt: skip
+def test_names_for_conversations_lead_to_the_settings_of_conversations(name, setting):
+    assert setting in unknown_setting(name)
+
+
+@pytest.mark.parametrize("name", ["train_on", "thinking", "too_long", "special_tokens_in_text"])
+def test_the_values_that_an_answer_lists_exist(name):
+    [listed] = {
+        answer.partition(f"data.{name}=")[2].rstrip(".")
+        for answer in ANSWERS
+        if f"data.{name}=" in answer and " or " in answer
+    }
+    known = {one.value for one in type(getattr(DataConfig, name))}
+    assert set(re.split(r", | or ", listed)) == known
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,20 @@ from pathlib import Path
 import pytest
 
 from anima_exp.cli import compose
-from anima_exp.config import EvaluateConfig, GenerateConfig, MergeConfig, RunConfig
+from anima_exp.config import (
+    EvaluateConfig,
+    GenerateConfig,
+    InspectDataConfig,
+    MergeConfig,
+    RunConfig,
+)
 from anima_exp.config.commands import JudgeConfig, PublishConfig
 from anima_exp.system.paths import shipped
 
 COMMANDS = {
     "train": RunConfig,
     "plan": RunConfig,
-    "data": RunConfig,
+    "data": InspectDataConfig,
     "self_check": RunConfig,
     "evaluate": EvaluateConfig,
     "generate": GenerateConfig,

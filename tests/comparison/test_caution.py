@@ -23,6 +23,34 @@ def test_scores_on_other_rows_are_cautioned_against(tmp_path):
     )
 
 
+def chat_run(folder, template, **settings):
+    """A run on conversations, in a template of this hash."""
+    synthetic.run(folder, **settings)
+    record = folder / "record.json"
+    kept = {**json.loads(record.read_text()), "chat": {"template_hash": template}}
+    record.write_text(json.dumps(kept))
+
+
+def test_conversations_compare_if_they_are_put_in_the_same_way(tmp_path):
+    """Their rows have one limit, so those of prompts and responses do not matter."""
+    chat_run(tmp_path / "a", "t1", **{"data.max_prompt_tokens": 8, "data.template": "a.jinja"})
+    chat_run(tmp_path / "b", "t1", **{"data.max_prompt_tokens": 9, "data.template": "b.jinja"})
+    assert build(load([tmp_path])).caution is None
+
+
+def test_conversations_that_are_put_otherwise_are_cautioned_against(tmp_path):
+    chat_run(tmp_path / "a", "t1", **{"data.max_tokens": 8, "data.thinking": "keep"})
+    chat_run(tmp_path / "b", "t2", **{"data.max_tokens": 9, "data.thinking": "drop"})
+    caution = build(load([tmp_path])).caution
+    assert "They differ in data.thinking, data.max_tokens, data.template. Compare" in caution
+
+
+def test_the_limit_of_conversations_does_not_matter_to_other_rows(tmp_path):
+    synthetic.run(tmp_path / "a", **{"data.max_tokens": 8})
+    synthetic.run(tmp_path / "b", **{"data.max_tokens": 9})
+    assert build(load([tmp_path])).caution is None
+
+
 def test_scores_of_a_turn_on_other_rows_are_cautioned_against(tmp_path):
     for name, rows in (("a", 200), ("b", 100)):
         synthetic.run(

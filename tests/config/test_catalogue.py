@@ -12,6 +12,7 @@ from anima_exp.config import (
     ExactMatchConfig,
     GenerateConfig,
     HeldoutConfig,
+    InspectDataConfig,
     LauncherConfig,
     LengthStatsConfig,
     LoraConfig,
@@ -32,9 +33,9 @@ from anima_exp.errors import ConfigError
 
 SCHEMAS = [
     AnswersConfig, DataConfig, EvaluateConfig, ExactMatchConfig, GenerateConfig, HeldoutConfig,
-    JudgeConfig, LauncherConfig, LoraConfig, MergeConfig, ModelConfig, MultipleChoiceConfig,
-    OptimizerConfig, PublishConfig, Recommended, RunConfig, SamplesConfig, ShapeConfig,
-    SweepConfig, TrainerConfig, LengthStatsConfig,
+    InspectDataConfig, JudgeConfig, LauncherConfig, LoraConfig, MergeConfig, ModelConfig,
+    MultipleChoiceConfig, OptimizerConfig, PublishConfig, Recommended, RunConfig, SamplesConfig,
+    ShapeConfig, SweepConfig, TrainerConfig, LengthStatsConfig,
 ]  # fmt: skip
 NUMBERS = [
     (schema, field.name, kind)
@@ -55,7 +56,10 @@ def inner(schema):
 
 
 def test_no_schema_of_a_command_is_forgotten():
-    commands = (RunConfig, EvaluateConfig, GenerateConfig, MergeConfig, JudgeConfig, PublishConfig)
+    commands = (
+        RunConfig, InspectDataConfig, EvaluateConfig, GenerateConfig, MergeConfig, JudgeConfig,
+        PublishConfig,
+    )  # fmt: skip
     used = {kind for command in commands for kind in inner(command)}
     numeric = {
         kind for kind in used if any(h in (int, float) for h in get_type_hints(kind).values())

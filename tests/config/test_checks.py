@@ -12,6 +12,7 @@ from anima_exp.cli.overrides import composable
 from anima_exp.config import (
     EvaluateConfig,
     GenerateConfig,
+    InspectDataConfig,
     MergeConfig,
     OptimizerConfig,
     Precision,
@@ -28,7 +29,10 @@ from anima_exp.system.paths import shipped
 
 pytestmark = pytest.mark.usefixtures("shown")
 
-SCHEMAS = (RunConfig, EvaluateConfig, GenerateConfig, MergeConfig, JudgeConfig, PublishConfig)
+SCHEMAS = (
+    RunConfig, InspectDataConfig, EvaluateConfig, GenerateConfig, MergeConfig, JudgeConfig,
+    PublishConfig,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)

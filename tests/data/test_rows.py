@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from anima_exp.data.rows import first, shuffled, split
+from anima_exp.config import DataConfig
+from anima_exp.data.rows import first, orders, shuffled, split
 from anima_exp.errors import DataError
 
 
@@ -48,3 +49,33 @@ def test_all_wordings_of_one_row_stay_on_one_side():
     assert sorted([*train, *heldout]) == list(range(len(rows)))
     assert len(set(rows[heldout])) == 5
     assert not set(rows[heldout]) & set(rows[train])
+
+
+def of_files(rows, held, **settings):
+    """The source rows of the training and the held-out examples, without a source of their own."""
+    config = DataConfig(
+        name="a", recipe="messages", max_prompt_tokens=8, max_response_tokens=8,
+        prompt_template="chat", **settings,
+    )  # fmt: skip
+    rows, held = np.array(rows), np.array(held)
+    order, held_order = orders(config, rows, held, own_source=False)
+    return rows[order].tolist(), held[held_order].tolist()
+
+
+def test_another_reading_of_the_rows_is_held_out_in_the_same_rows():
+    """It decides alone. The other one may have more examples of a row, or none, or other rows."""
+    held = [n for n in range(20) for _ in range(1 + n % 2)]
+    same_train, same_held = of_files(held, held, heldout_rows=5)
+    for rows in ([*range(20)], [n for n in range(20) if n % 3], [*range(25)]):
+        train, kept = of_files(rows, held, heldout_rows=5)
+        assert kept == same_held
+        assert sorted(train) == sorted({*rows} - {*kept})
+        first_seen = list(dict.fromkeys(same_train))
+        assert [n for n in train if n < 20] == [n for n in first_seen if n in rows]
+
+
+def test_a_reading_of_which_every_row_is_held_out_leaves_nothing_to_train_on():
+    held = list(range(4))
+    _, kept = of_files(held, held, heldout_rows=2)
+    with pytest.raises(DataError, match=r"^data\.heldout_rows=2 leaves nothing to train on: all"):
+        of_files(sorted(kept), held, heldout_rows=2)

@@ -192,7 +192,9 @@ def test_a_chat_takes_a_system_prompt(talking, chatting, says, asked):
     written.clear()
     plain = ChatParticipant("base", None, asked())
     Chat(*talking, [plain], write=written.append).run(["/system x"])
-    assert "base: system=TEXT is for a chat template, but the model is asked in" in "".join(written)
+    assert "base: system=TEXT is for a chat template, but the model is prompted in" in "".join(
+        written
+    )
 
 
 def test_a_conversation_is_continued(talking, chatting, says, tmp_path):
@@ -218,7 +220,9 @@ def test_a_conversation_that_a_format_cannot_show_is_named(talking, asked, chatt
     reason = "Question 5: it has earlier turns, which the format plain cannot show. Use prompt_temp"
     with pytest.raises(DataError, match=reason):
         write(*talking, [question], asked("plain"), tmp_path / "a.jsonl")
-    with pytest.raises(DataError, match="The conversation cannot be asked: it has earlier turns"):
+    with pytest.raises(
+        DataError, match="The conversation cannot be answered: it has earlier turns"
+    ):
         once(talking, asked("plain"), Conversation(turns))
     tokenizer = copy.deepcopy(talking[1])
     tokenizer.chat_template = "{{ raise_exception('No.') }}"

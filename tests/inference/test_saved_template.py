@@ -147,6 +147,16 @@ def test_a_file_of_conversations(trained, say, tmp_path):
     assert answers[1]["prompt"] == f"<s>Be brief. ### Human: {QUESTION}### Assistant: "
 
 
+def test_a_program_may_give_the_messages_of_a_conversation(trained):
+    import anima_exp as ax
+
+    chat = {"prompt_template": "chat", "temperature": 0}
+    talk = [{"role": "user", "content": QUESTION}]
+    assert ax.generate(trained, talk, **chat) == ax.generate(trained, QUESTION, **chat) == "7"
+    with pytest.raises(DataError, match=r"prompt: message 2, the last one, is the assistant's"):
+        ax.generate(trained, [*talk, {"role": "assistant", "content": "7"}], **chat)
+
+
 MISTAKES = [
     ([{"role": "assistant", "content": "x"}], "message 1, the last one, is the assistant's, so"),
     ([{"role": "user", "content": " "}], "message 1 (user): the turn is empty."),

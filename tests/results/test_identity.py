@@ -50,6 +50,29 @@ def test_a_file_counts_by_its_content_not_its_place(compose, tmp_path):
     assert name(tmp_path / "a.jsonl", "{ }") != here
 
 
+def test_a_chat_template_in_a_file_counts_by_its_content_and_a_format_by_its_name(
+    compose, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+
+    def composed(template):
+        return compose("data.recipe=messages", f"data.template={template}")
+
+    def name(path, text):
+        path.write_text(text)
+        return identity.run_name(composed(path))
+
+    here = name(tmp_path / "a.jinja", "{{ messages }}")
+    assert name(tmp_path / "b.jinja", "{{ messages }}") == here
+    assert name(tmp_path / "a.jinja", "{{ messages }} ") != here
+    assert identity.places(composed("b.jinja")) == {"data.template": str(tmp_path / "b.jinja")}
+    assert identity.places(composed(tmp_path / "b.jinja")) == {}
+    chatml = identity.run_name(composed("chatml"))
+    (tmp_path / "chatml").write_text("a file that has the name of a format")
+    assert identity.run_name(composed("chatml")) == chatml != here
+    assert identity.places(composed("chatml")) == {}
+
+
 def test_every_setting_is_in_the_record(compose):
     flat = identity.flatten(compose())
     assert flat["quant.type"] == "nf4"

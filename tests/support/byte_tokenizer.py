@@ -21,7 +21,7 @@ def byte_tokenizer(bos: int | None = BOS) -> SimpleNamespace:
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.add_special_tokens(["<s>", "</s>"])
 
-    def decode(ids: list[int], skip_special_tokens: bool = True) -> str:
+    def decode(ids: list[int], **_: bool) -> str:
         special = {BOS: "<s>", EOS: "</s>"}
         return b"".join(special[i].encode() if i in special else bytes([i]) for i in ids).decode()
 

@@ -35,3 +35,21 @@ def test_the_same_step_can_be_saved_again(tmp_path):
 
 def test_no_folder_has_no_checkpoint(tmp_path):
     assert checkpoint.newest(tmp_path / "absent") is None
+
+
+def test_a_fully_trained_model_stops_at_the_end_token_of_its_chat_template(compose, tmp_path):
+    from transformers import GenerationConfig
+
+    from anima_exp.data.chat.templates import ChatTemplate, use_template
+    from anima_exp.model.base import load_base
+    from anima_exp.model.tokenizer import load_tokenizer
+
+    config = compose("quant=none")
+    model = load_base(config.model, config.quant, precision=config.trainer.precision)
+    tokenizer = load_tokenizer(config.model)
+    eos, pad = tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<pad>")
+    checkpoint.save(model, tokenizer, tmp_path / "plain", model_card="")
+    use_template(tokenizer, ChatTemplate("x", "{{ messages }}"), [pad])
+    checkpoint.save(model, tokenizer, tmp_path / "chat", model_card="")
+    ends = [GenerationConfig.from_pretrained(tmp_path / n).eos_token_id for n in ("plain", "chat")]
+    assert ends == [eos, [pad, eos]]

@@ -87,7 +87,8 @@ def test_the_budget_that_memory_taught_survives_an_interruption(config, monkeypa
     assert "Out of memory" not in capsys.readouterr().out
 
 
-LOWER = "Lower data.max_prompt_tokens, data.max_response_tokens or lora.rank"
+ROWS = "Lower data.max_tokens (conversations), data.max_prompt_tokens"
+LOWER = f"{ROWS}, data.max_response_tokens or lora.rank"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ LOWER = "Lower data.max_prompt_tokens, data.max_response_tokens or lora.rank"
         (["quant.cache_dequantized=false", "trainer.activation_checkpointing=full"], f"{LOWER}."),
         (
             ["lora=full_finetune", "quant=none", "trainer.activation_checkpointing=full"],
-            "Lower data.max_prompt_tokens or data.max_response_tokens, or use lora=all_linear.",
+            f"{ROWS} or data.max_response_tokens, or use lora=all_linear.",
         ),
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",

@@ -5,7 +5,7 @@ As the commands of these names, but silent: see experiments.py.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from anima_exp.api.events import event_context
 from anima_exp.cli.from_python import Setting, as_words, compose
@@ -56,32 +56,44 @@ def load(
 def generate(trained: Record | str | Path, prompt: str, **settings: Setting) -> str: ...
 @overload
 def generate(trained: Record | str | Path, prompt: list[str], **settings: Setting) -> list[str]: ...
+@overload
 def generate(
-    trained: Record | str | Path, prompt: str | list[str], **settings: Setting
+    trained: Record | str | Path, prompt: list[dict[str, object]], **settings: Setting
+) -> str: ...
+def generate(
+    trained: Record | str | Path,
+    prompt: str | list[str] | list[dict[str, object]],
+    **settings: Setting,
 ) -> str | list[str]:
-    """Ask a model one question, or several that it answers in batches.
+    """Ask a model one question, or several that it answers in batches, or continue a conversation.
 
     Args:
         trained: a record, the folder of a run or of an adapter, or an adapter on the hub.
-        prompt: a question, or a list of them. It is put into the format of the training data.
+        prompt: a question, a list of questions, or the messages of one conversation, each with
+            `role` and `content`. It is put into the format of the training data.
         settings: those of the command: `temperature=0` is greedy, `max_new_tokens=64`,
-            `prompt_template="alpaca"`, `stop=["###"]`.
+            `prompt_template="alpaca"`, `stop=["###"]`; for a chat template `system="Be brief."`,
+            `thinking=False`, `tools="tools.json"`.
 
     Returns:
-        The answer, or a list of answers.
+        The answer, or for a list of questions a list of answers.
 
     Raises:
-        AnimaError: if there is no such run or adapter, or a question leaves no room for an answer.
+        AnimaError: if there is no such run or adapter, the messages cannot be answered, or a
+            question leaves no room for an answer.
 
     Examples:
         >>> ax.generate(record, "2+2=?", temperature=0, max_new_tokens=8)
         '...'
     """
-    from anima_exp.inference.ask import answer_texts
+    from anima_exp.inference.ask import answer_questions
+    from anima_exp.inference.conversations import of_messages
 
-    texts = [prompt] if isinstance(prompt, str) else prompt
-    result = answer_texts(_use(GenerateConfig, "generate", trained, settings), texts)
-    return result[0] if isinstance(prompt, str) else result
+    several: list[Any] = [prompt] if isinstance(prompt, str) else list(prompt)
+    talk = bool(several) and all(isinstance(one, dict) for one in several)
+    questions = [of_messages(several, key="prompt")] if talk else several
+    result = answer_questions(_use(GenerateConfig, "generate", trained, settings), questions)
+    return result[0] if talk or isinstance(prompt, str) else result
 
 
 def evaluate(

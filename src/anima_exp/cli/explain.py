@@ -71,6 +71,9 @@ def _settings(key: str) -> list[tuple[str, Entry, list[Command]]]:
             same[2].extend(commands)
         else:
             result.append((key, entry, list(commands)))
+    order = list(COMMANDS)
+    for _, _, commands in result:
+        commands.sort(key=lambda command: order.index(command.name))
     return result
 
 

@@ -17,10 +17,14 @@ of its tokens as fit: see trainer.max_tokens_per_micro_batch.
     effective_batch_size
 Evaluation has batches of its own: evals.heldout.batch_tokens, evals.exact_match.batch_size.
     per_device_eval_batch_size eval_batch_size
-Prompt and response have a limit each: data.max_prompt_tokens, data.max_response_tokens.
+A conversation has the limit data.max_tokens. In other rows, prompt and response have a limit
+each: data.max_prompt_tokens, data.max_response_tokens.
     max_seq_length max_seq_len max_length max_len cutoff_len sequence_len sequence_length seq_len
     seq_length block_size model_max_length model_max_len context_length max_sequence_length
     truncation
+What becomes of a longer conversation is data.too_long=cut_end, drop_oldest, split or drop_row.
+    truncation_mode truncation_strategy truncation_side excess_length_strategy
+    overlong_strategy drop_long_sequences
 It is data.max_prompt_tokens.
     source_max_len max_source_length max_prompt_length
 It is data.max_response_tokens.
@@ -116,8 +120,26 @@ Choose it by name with data=NAME, or give a file: data=local data.path=FILE.
     training_data train_dataset data_file dataset_mixture mix_strategy test_datasets
 How a row becomes an example is data.recipe.
     dataset_format ds_type prompt_strategy formatting formatting_func
+The chat template of conversations is data.template. Other questions are put to the model by
+data.prompt_template. Rows are read by data.recipe.
+    template chat_template chat_template_path chat_template_jinja chat_template_name
+    default_chat_template conversation_template conv_template custom_template
+    tokenizer_default_fallback_chatml
 How a question is put to the model is data.prompt_template; data.recipe reads the rows.
-    template prompt_style prompt_format chat_template chat_template_path
+    prompt_style prompt_format
+data.recipe=messages and data.recipe=sharegpt read the common names of roles and fields.
+    roles role_mapping role_field content_field message_property_mappings message_field_role
+    message_field_content field_messages messages_field messages_column field_human field_model
+    role_tag content_tag user_tag assistant_tag observation_tag function_tag system_tag
+    role_key content_key conversation_column
+A system prompt and tools stand in each row, where data.recipe=messages reads them.
+    default_system default_system_message system_prompt system_message field_system field_tools
+    tool_format tools_column
+Thinking is data.thinking=template, keep or drop.
+    enable_thinking split_thinking drop_thinking keep_thinking reasoning_effort
+    template_thinking_key
+It is data.special_tokens_in_text=text or error.
+    split_special_tokens allow_special_tokens
 Rows set aside for evaluation are data.heldout_rows.
     val_size val_set_size eval_dataset_size validation_split_percentage test_size eval_size
     validation_size eval_num_samples
@@ -133,9 +155,15 @@ It is evals.heldout.max_rows.
     max_eval_samples max_eval_rows
 It is data.max_train_rows.
     max_samples max_train_rows num_train_samples
-The loss on the prompt is data.train_on_source=true.
-    train_on_inputs train_on_prompt completion_only_loss assistant_only_loss mask_prompt
-    train_on_responses_only
+The loss on everything is data.train_on=all for conversations, and data.train_on_source=true for
+other rows.
+    train_on_inputs train_on_prompt completion_only_loss mask_prompt mask_inputs
+    train_on_completions train_on_completions_only
+What is trained on in conversations is data.train_on=assistant, last, all or message.
+    assistant_only_loss train_on_responses_only mask_history roles_to_train last_turn_only
+    train_on_last_turn_only message_field_training train_on_assistant
+There is none, because the token that ends an answer is always trained on.
+    train_on_eos train_on_eot eot_tokens
 There is none, because rows are tokenized once and kept in the cache.
     preprocessing_num_workers dataloader_num_workers dataset_num_proc num_workers
     dataset_processes num_proc overwrite_cache streaming dataloader_pin_memory

@@ -120,8 +120,13 @@ _DECISIVE = (
     "data.heldout_split",
     "data.heldout_path",
     "data.heldout_seed",
-    "data.max_prompt_tokens",
-    "data.max_response_tokens",
+)
+_OF_PROMPTS = ("data.max_prompt_tokens", "data.max_response_tokens")
+_OF_CONVERSATIONS = (
+    "data.thinking",
+    "data.max_tokens",
+    "data.too_long",
+    "data.special_tokens_in_text",
 )
 
 
@@ -130,7 +135,12 @@ def comparability_warning(runs: Sequence[Run], metric: Metric) -> str | None:
     if metric.name not in _ON_HELDOUT_ROWS:
         return None
     which = [*_DECISIVE, f"{group(metric.name, runs[0].settings)}.max_rows"]
+    templates = {_template(run) for run in runs}
+    which += _OF_PROMPTS if templates & {None} else ()
+    which += _OF_CONVERSATIONS if templates - {None} else ()
     differ = [key for key in which if len({hashable(r.settings.get(key)) for r in runs}) > 1]
+    if len(templates - {None}) > 1:
+        differ.append("data.template")
     own_file = all(run.settings.get("data.heldout_path") for run in runs)
     sources = {run.record.data_fingerprint for run in runs if run.record}
     if len(sources) > 1 and not own_file:
@@ -142,6 +152,11 @@ def comparability_warning(runs: Sequence[Run], metric: Metric) -> str | None:
         f"{', '.join(differ)}. Compare runs that share them, with filter=; or give all one "
         "data.heldout_path."
     )
+
+
+def _template(run: Run) -> str | None:
+    """Return the hash of the chat template of a run; None if its rows are no conversations."""
+    return run.record.chat.get("template_hash") if run.record else None
 
 
 def pooled(cells: Sequence[Cell], metric: Metric) -> str | None:

@@ -8,6 +8,7 @@ two settings are in config/checks.py. The published values are in conf/, next to
 from anima_exp.config.commands import (
     EvaluateConfig,
     GenerateConfig,
+    InspectDataConfig,
     MergeConfig,
     MergeTarget,
     UseConfig,
@@ -80,6 +81,7 @@ __all__ = [
     "ExactMatchConfig",
     "GenerateConfig",
     "HeldoutConfig",
+    "InspectDataConfig",
     "LauncherConfig",
     "LengthStatsConfig",
     "LoraConfig",

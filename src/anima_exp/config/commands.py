@@ -1,4 +1,4 @@
-"""Define the settings of the commands that use a trained model: evaluate to publish."""
+"""Define the settings of the commands other than train: data, and evaluate to publish."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,6 +7,21 @@ from anima_exp.config.evals import AnsweringConfig
 from anima_exp.config.model import Precision
 from anima_exp.config.run import RunConfig
 from anima_exp.config.setting import setting
+
+
+@dataclass
+class InspectDataConfig(RunConfig):
+    """Every setting of `anima-exp data`."""
+
+    html: str | None = setting(
+        None, "Write the report to this file as one self-contained page with histograms."
+    )
+    show_rows: int = setting(
+        4, "Show at most this many rows as they are trained on.", unit="rows", at_least=0
+    )
+    show_row: int | None = setting(
+        None, "Show this row of the file, counted from 1; null = rows of each kind.", at_least=1
+    )
 
 
 @dataclass

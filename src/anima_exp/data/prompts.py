@@ -107,7 +107,7 @@ class Prompter:
                 for asked, answer in before
                 for message in (Message("user", asked), answered(answer))
             ]
-            return self._asked(Conversation((*earlier, Message("user", question))))
+            return self._of_chat(Conversation((*earlier, Message("user", question))))
         return self._dialogue(question, before if self.form.has_turns else ())
 
     def conversation(self, conversation: Conversation) -> Prompt:
@@ -117,11 +117,11 @@ class Prompter:
             DataError: if the format cannot show a part of the conversation.
         """
         if self._chat:
-            return self._asked(conversation)
+            return self._of_chat(conversation)
         question, before = _turns(conversation, self.form)
         return self._dialogue(question, before)
 
-    def _asked(self, conversation: Conversation) -> Prompt:
+    def _of_chat(self, conversation: Conversation) -> Prompt:
         assert self._chat
         options = self.options
         if options.system and conversation.messages[0].role != "system":
@@ -181,8 +181,8 @@ def check_options(template: str, options: ChatOptions) -> None:
     for key, is_given in given.items():
         if is_given:
             raise ConfigError(
-                f"{key} is for a chat template, but the model is asked in the format {template}. "
-                f"Leave it out, or ask in the tokenizer's chat template with {KEY}={CHAT}."
+                f"{key} is for a chat template, but the model is prompted in the format "
+                f"{template}. Leave it out, or use the tokenizer's chat template: {KEY}={CHAT}."
             )
 
 

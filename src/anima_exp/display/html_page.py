@@ -224,5 +224,5 @@ def write(path: Path, text: str) -> None:
     Raises:
         RunError: if `path` cannot be written.
     """
-    with user_output(path, way_out="Give another --html FILE."):
+    with user_output(path, way_out="Give another html=FILE."):
         atomic_write_text(path, text)

@@ -7,6 +7,8 @@ from anima_exp.config import DataConfig, RunConfig, benchmark_key, benchmarks_of
 from anima_exp.config.evals import FUNCTION
 from anima_exp.config.lookup import check_importable
 from anima_exp.data import apply_recipe, formats, source
+from anima_exp.data.chat import templates
+from anima_exp.data.chat.prepare import check_no_template, check_settings
 from anima_exp.distributed.environment import RankInfo
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.evals import answers, score_names
@@ -16,6 +18,7 @@ from anima_exp.events import warn
 from anima_exp.libraries import hub
 from anima_exp.model import base_config
 from anima_exp.model.base_files import check_base_files, check_has_tokenizer
+from anima_exp.planner.lengths import tokenizer_file
 from anima_exp.results.tracking import check_installed, chosen
 from anima_exp.system import hardware
 from anima_exp.system.paths import expanded
@@ -34,6 +37,7 @@ def check_inputs(config: RunConfig) -> None:
 def check_files(config: RunConfig) -> None:
     """Raise if a recipe, data file or benchmark folder is missing: the checks of a plan."""
     _check_data(config.data)
+    _check_template(config)
     for name, benchmark in benchmarks_of(config.evals).items():
         place, key = benchmark.path, benchmark_key(name)
         if place and not expanded(place, f"{key}.path").is_dir():
@@ -113,6 +117,16 @@ def _check_data(data: DataConfig) -> None:
     if data.path:
         source.training_source(data)
         source.validation_source(data)
+
+
+def _check_template(config: RunConfig) -> None:
+    """Raise if the chat template does not exist, or a setting is for rows of another kind."""
+    if formats.holds_conversations(config.data.recipe):
+        check_settings(config.data)
+        place = config.model.tokenizer or config.model.source
+        templates.check_setting(config.data.template, tokenizer_file(config.model), place=place)
+    else:
+        check_no_template(config.data)
 
 
 def check_world_size(config: RunConfig, here: RankInfo) -> int:

@@ -5,19 +5,20 @@ from collections.abc import Sequence
 from anima_exp.config import GenerateConfig
 from anima_exp.data import prompts
 from anima_exp.data.chat.asking import Prompt, split_thinking, with_opening
+from anima_exp.data.chat.conversation import Conversation
 from anima_exp.distributed.process_state import borrowed
 from anima_exp.errors import ConfigError
 from anima_exp.inference import prompt_format
 from anima_exp.inference.answers import GenerationRequest, build_prompt, seed
-from anima_exp.inference.conversations import read_tools
+from anima_exp.inference.conversations import question_of, read_tools
 from anima_exp.inference.questions import Question
 from anima_exp.inference.saved_model import check_base, load_saved_model, model_label
 from anima_exp.model.decoding import Answer, decode
 from anima_exp.model.generation import inference_mode
 
 
-def answer_texts(config: GenerateConfig, texts: Sequence[str]) -> list[str]:
-    """Answer each of `texts`, `config.batch_size` at a time.
+def answer_questions(config: GenerateConfig, questions: Sequence[str | Conversation]) -> list[str]:
+    """Answer each question or conversation, `config.batch_size` at a time.
 
     The first question gets the same answer as a single question of the `generate` command.
 
@@ -25,8 +26,8 @@ def answer_texts(config: GenerateConfig, texts: Sequence[str]) -> list[str]:
         ConfigError: if a question is empty, or the prompt format is not known.
         DataError: if a question leaves no room for an answer in the model's context.
     """
-    for text in texts:
-        if not text.strip():
+    for text in questions:
+        if isinstance(text, str) and not text.strip():
             raise ConfigError("A question is empty. Give a text to answer.")
     prompts.check(config.prompt_template or config.data.prompt_template)
     check_base(config)
@@ -35,10 +36,10 @@ def answer_texts(config: GenerateConfig, texts: Sequence[str]) -> list[str]:
     with borrowed():
         model, tokenizer = load_saved_model(config)
         prompter = request.prompter(tokenizer)
-        numbered = list(enumerate(texts, start=1))
+        numbered = [_question(number, one) for number, one in enumerate(questions, start=1)]
         for start in range(0, len(numbered), config.batch_size):
             batch = numbered[start : start + config.batch_size]
-            built = [build_prompt(model, Question(n, text), prompter) for n, text in batch]
+            built = [build_prompt(model, question, prompter) for question in batch]
             with inference_mode(model, request.precision):
                 decoded = decode(
                     model,
@@ -46,13 +47,19 @@ def answer_texts(config: GenerateConfig, texts: Sequence[str]) -> list[str]:
                     [prompt.ids for prompt in built],
                     request.sampling(),
                     stop_ids=prompter.stop_ids,
-                    seeds=[seed(config.sampling_seed, n) for n, _ in batch],
+                    seeds=[seed(config.sampling_seed, question.id) for question in batch],
                 )
             answers += [
                 _text(answer, prompt, config, request)
                 for answer, prompt in zip(decoded, built, strict=True)
             ]
     return answers
+
+
+def _question(number: int, one: str | Conversation) -> Question:
+    if isinstance(one, str):
+        return Question(number, one)
+    return Question(number, question_of(one), conversation=one)
 
 
 def _text(

@@ -1,7 +1,7 @@
 """Read conversations to be answered, and tools to be shown, from files and rows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +78,23 @@ def read_messages(place: str, *, key: str = "messages") -> Conversation:
             f"{key}={place} is neither a list of messages nor an object with `messages`. To answer "
             "several conversations, use questions=FILE."
         )
+    return _named(row, f"{key}={place}")
+
+
+def of_messages(messages: Sequence[Mapping[str, Any]], *, key: str) -> Conversation:
+    """Return the conversation of a list of messages, each with `role` and `content`.
+
+    Raises:
+        DataError: if it cannot be read, or its last message is an answer.
+    """
+    return _named({"messages": list(messages)}, key)
+
+
+def _named(row: Mapping[str, Any], where: str) -> Conversation:
     try:
         conversation = of_row(row)
     except DataError as error:
-        raise DataError(f"{key}={place}: {error}.") from error
+        raise DataError(f"{where}: {error}.") from error
     assert conversation is not None
     return conversation
 

@@ -115,11 +115,11 @@ def load_saved_model(
 
 
 def use_saved_template(tokenizer: "PreTrainedTokenizerBase", config: UseConfig) -> None:
-    """Give the base's tokenizer the chat template in which the model is asked, and its end token.
+    """Give the base's tokenizer the model's chat template, and the token that ends its answers.
 
-    It is the one that is saved with `run` or `adapter`, or the one that the user chooses with
-    data.template. A model without a saved one, if it is asked in a chat template, gets the one in
-    which its data would be put.
+    It is the template that is saved with `run` or `adapter`, or the one that the user chooses with
+    data.template. Without either, a model that is prompted in a chat template gets the one that its
+    data would be put in.
 
     Raises:
         ModelError: if the files of the saved tokenizer cannot be read.

@@ -246,4 +246,4 @@ def _prompt(prompter: Prompter, question: str | Conversation) -> Prompt:
     try:
         return prompter.conversation(question)
     except DataError as error:
-        raise DataError(f"The conversation cannot be asked: {error}") from error
+        raise DataError(f"The conversation cannot be answered: {error}") from error

@@ -87,7 +87,9 @@ def _policy(context: object, operation: object, *args: Any, **kwargs: Any) -> Ch
 
 def memory_advice(model: "PreTrainedModel | PeftModel") -> str:
     """Return a sentence that names the settings that would reduce the memory of a single row."""
-    lower = ["data.max_prompt_tokens", "data.max_response_tokens"]
+    lower = [
+        "data.max_tokens (conversations)", "data.max_prompt_tokens", "data.max_response_tokens",
+    ]  # fmt: skip
     settings = []
     if recompute_of(model) is not ActivationCheckpointing.full:
         settings.append("trainer.activation_checkpointing=full")

@@ -169,7 +169,8 @@ def check_context(model: "PreTrainedModel | PeftModel", longest: int) -> None:
     if positions and longest > positions:
         raise ModelError(
             f"The longest row has {longest} tokens, but {model.config.name_or_path} reads at most "
-            f"{positions}. Lower data.max_prompt_tokens and data.max_response_tokens."
+            f"{positions}. Lower data.max_prompt_tokens and data.max_response_tokens, or "
+            "data.max_tokens for conversations."
         )
 
 

@@ -88,14 +88,14 @@ FILE = "README.md"
 
 @dataclass(frozen=True)
 class Chat:
-    """How a run is asked in its chat template."""
+    """How a run is prompted in its chat template."""
 
     question: snippets.Question
     prompt: str  # what the template makes of it
 
     @classmethod
     def of(cls, record: Record, tokenizer: "PreTrainedTokenizerBase") -> "Chat | None":
-        """Return it for a run that is asked in a chat template; None for others."""
+        """Return it for a run that is prompted in a chat template; None for others."""
         if not (snippets.is_chat(record.settings) and tokenizer.chat_template):
             return None
         asked = snippets.chat_question(record.settings, str(tokenizer.chat_template))
@@ -120,7 +120,7 @@ def card(
         before, after: the evaluations at step 0 and at the last step.
         modules: names of the layers that have an adapter.
         begin, end: the texts of BOS (may be empty) and EOS.
-        chat: how the run is asked, if a chat template writes its prompts.
+        chat: how the run is prompted, if a chat template writes its prompts.
         merge: how the run's adapter was merged into its base; None if it was not.
     """
     prompt = chat.prompt if chat else snippets.example(record.settings, begin=begin)

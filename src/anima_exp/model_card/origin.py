@@ -8,11 +8,13 @@ from typing import Any
 from anima_exp.system.paths import known_path
 
 _HUB = "hub:"
+_PLACES = (
+    "model.source", "model.tokenizer", "data.path", "data.heldout_path", "data.template",
+)  # fmt: skip
 _EMBEDDED = {  # descriptions by data.source
     "sample": "the Chinese half of the task world embedded in anima-exp",
     "sample_chat": "the conversations of the task world embedded in anima-exp, in English",
 }
-_PLACES = ("model.source", "model.tokenizer", "data.path", "data.heldout_path")
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def template(settings: dict[str, Any]) -> str:
 
 
 def is_chat(settings: dict[str, Any]) -> bool:
-    """Return whether the run is asked in the chat template that is saved with it."""
+    """Return whether the run is prompted in the chat template that is saved with it."""
     return formats.for_answers(template(settings), key="data.prompt_template").tokenizers_own
 
 

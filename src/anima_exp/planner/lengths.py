@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from anima_exp.config import ModelConfig, RunConfig, TrainerConfig
+from anima_exp.config import DataConfig, ModelConfig, RunConfig, TrainerConfig
 from anima_exp.config.data import GENERATED
+from anima_exp.data import formats, source
 from anima_exp.data import rows as split
-from anima_exp.data import source
 from anima_exp.data.apply_recipe import examples
 from anima_exp.data.source import Source
 from anima_exp.errors import NewerFileError
 from anima_exp.events import note
 from anima_exp.libraries import hub
+from anima_exp.planner.conversation_lengths import ConversationLengths, estimate
 from anima_exp.planner.memory import Rows
 from anima_exp.results import identity
 from anima_exp.system import json_files, paths
@@ -107,12 +108,14 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
         DataError: if a row cannot be used, or too few are left to train on.
     """
     data = config.data
-    file = _tokenizer_file(config.model)
+    file = tokenizer_file(config.model)
     if not data.path or file is None:
         return None
     rows = source.training_source(data)
     state = file.stat()
     key = (rows.fingerprint, data.recipe, data.on_bad_row, file, state.st_size, state.st_mtime_ns)
+    if formats.holds_conversations(data.recipe):
+        return _of_conversations(rows, data, file, key)
     if key not in _counted:
         _counted[key] = _count(rows, config, file)
     prompts, responses, used = _counted[key]
@@ -127,6 +130,30 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
         rows=round(len(prompts) * left / used),
         mean_tokens=float((prompt + response).mean()),
         mean_label_tokens=float(response.mean()),
+    )
+
+
+_estimated: dict[tuple[Any, ...], ConversationLengths] = {}
+
+
+def _of_conversations(
+    rows: Source, data: DataConfig, file: Path, key: tuple[Any, ...]
+) -> LengthStats | None:
+    """Return the estimated statistics; None if every conversation seems to be too long."""
+    key += (data.max_tokens, data.too_long, data.train_on, data.thinking, data.template)
+    if key not in _estimated:
+        _estimated[key] = estimate(rows, data, file)
+    found = _estimated[key]
+    if not found.used:
+        return None
+    left = found.used
+    if source.validation_source(data) is None:
+        split.check_heldout(data.heldout_rows, of=found.used)
+        left -= data.heldout_rows
+    return LengthStats(
+        rows=round(len(found.tokens) * left / found.used),
+        mean_tokens=float(np.mean(found.tokens)),
+        mean_label_tokens=float(np.mean(found.labels)),
     )
 
 
@@ -159,7 +186,7 @@ def _count(rows: Source, config: RunConfig, file: Path) -> Counts:
     return prompts, responses, len(used)
 
 
-def _tokenizer_file(model: ModelConfig) -> Path | None:
+def tokenizer_file(model: ModelConfig) -> Path | None:
     """Return the tokenizer.json of a local folder, or of a model that was downloaded before."""
     place = model.tokenizer or model.source
     folder = tiny_base() if place == "tiny" else expanded(place, "model.source")

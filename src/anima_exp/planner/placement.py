@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import accumulate
 
 from anima_exp.config import ActivationCheckpointing, RunConfig
+from anima_exp.data import formats
 from anima_exp.errors import ModelError
 from anima_exp.model.device_map import meta_model, modules_of
 from anima_exp.model.target_modules import select
@@ -279,13 +280,14 @@ def _gpu_of_each_block(several: SeveralGpus, how: Execution) -> list[int]:
 
 def _too_large(config: RunConfig, execution: Execution, free_bytes: tuple[float, ...]) -> str:
     limit = config.model.max_memory_gib
+    chat = formats.holds_conversations(config.data.recipe)
+    limits = "data.max_tokens" if chat else "data.max_prompt_tokens, data.max_response_tokens"
     held = ", ".join(f"{free / GIB:.1f}" for free in free_bytes)
     allowed = f" (model.max_memory_gib={limit:g})" if limit else ""
     why = "model.device_map=auto" if config.model.device_map else "No single GPU holds this run"
     return (
         f"{why}: spread over {len(free_bytes)} GPUs, {config.model.name} needs "
         f"{execution.predicted_peak_gib:.1f} GiB on the fullest one, but they have {held} "
-        f"GiB{allowed}. Use more GPUs, shorter rows (data.max_prompt_tokens, "
-        "data.max_response_tokens), a smaller lora.rank or a smaller model. anima-exp plan shows "
-        "the memory that the run needs."
+        f"GiB{allowed}. Use more GPUs, shorter rows ({limits}), a smaller lora.rank or a smaller "
+        "model. anima-exp plan shows the memory that the run needs."
     )

@@ -14,7 +14,7 @@ from anima_exp.reference import markdown
 TAKES = {
     "train": "settings of a run; with `-m` a grid or a search",
     "plan": "the settings that `train` takes",
-    "data": "settings of `data`, `model` and `cache_dir`",
+    "data": "settings of `data`, `model` and `cache_dir`; which rows to show",
     "check": "the settings that `train` takes",
     "evaluate": "a run folder, an adapter or a base, and `evals`",
     "generate": "a run folder, an adapter or a base; a prompt or a file of questions",
@@ -33,7 +33,8 @@ TAKES = {
 LEAVES = {
     "train": "a [run folder](files.md#run-folder) with adapter, scores and record",
     "plan": "tables of memory, tokens and hours; nothing is loaded",
-    "data": "lengths, truncation, faults and two rows in the terminal",
+    "data": "lengths, truncation, faults and what is trained on in rows, in the terminal and as an "
+    "HTML page",
     "check": "how far the fast gradients are from the reference, in the terminal",
     "evaluate": "scores in the terminal, and in `evaluations/` of the run folder",
     "generate": "an answer, a chat, or a file of answers",

@@ -65,6 +65,8 @@ def places(config: RunConfig) -> dict[str, str]:
     """Return the absolute paths of the settings that have paths relative to the current folder."""
     settings = flatten(config)
     keys = ["data.path", "data.heldout_path", "model.source", "model.tokenizer", "model.adapter"]
+    if _is_template_file(settings["data.template"]):  # else it is the name of a format
+        keys.append("data.template")
     keys += ["evals.answers.questions", *(f"{key}.path" for key in _benchmarks(config))]
     found = {}
     for key in keys:
@@ -79,9 +81,10 @@ def places(config: RunConfig) -> dict[str, str]:
 def identity_settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings that the result depends on, in the form that the name's hash uses.
 
-    Files, local models and the user's recipes count by their content, not by their location. The
-    evaluations and their steps belong to the result, because the record has their scores. An
-    evaluation that is off does not count. Otherwise every new evaluation would change all names.
+    Files, local models, and the user's recipes and templates count by their content, not by their
+    location. The evaluations and their steps belong to the result, because the record has their
+    scores. An evaluation that is off does not count. Otherwise every new evaluation would change
+    all names.
 
     Names survive upgrades: settings and values have their first names here, and a setting of a
     later version counts only if it differs from its value `as_before`.
@@ -98,6 +101,8 @@ def identity_settings(config: RunConfig) -> dict[str, Any]:
     for key in [*places, "evals.answers.questions"]:
         if settings.get(key) and settings[key] not in _EMBEDDED:  # even if such a folder exists
             settings[key] = content_hash(settings[key], key, cache=paths.cache(config.cache_dir))
+    if _is_template_file(template := settings.get("data.template")):
+        settings["data.template"] = content_hash(str(template), "data.template")
     if adapter := settings.get("model.adapter"):
         settings["model.adapter"] = _adapter(adapter, cache=paths.cache(config.cache_dir))
     if layers := settings.get("lora.layers"):
@@ -120,6 +125,11 @@ def identity_settings(config: RunConfig) -> dict[str, Any]:
 
 def _benchmarks(config: RunConfig) -> list[str]:
     return [*map(benchmark_key, (*BENCHMARKS, *config.evals.benchmarks))]
+
+
+def _is_template_file(template: str | None) -> bool:
+    """Return whether data.template is the path of a file, and not the name of a format."""
+    return bool(template) and Path(str(template)).suffix == ".jinja"
 
 
 def _adapter(place: str, *, cache: Path) -> str:

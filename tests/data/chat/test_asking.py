@@ -113,8 +113,8 @@ def test_a_conversations_own_system_prompt_and_tools_are_not_replaced():
 @pytest.mark.parametrize(
     ("template", "options", "error"),
     [
-        ("guanaco", {"system": "x"}, "system=TEXT is for a chat template, but the model is asked"),
-        ("alpaca", {"tools": (ADD,)}, "tools=FILE is for a chat template, but the model is asked"),
+        ("guanaco", {"system": "x"}, "system=TEXT is for a chat template, but the model is prompt"),
+        ("alpaca", {"tools": (ADD,)}, "tools=FILE is for a chat template, but the model is prompt"),
         ("plain", {"thinks": True}, "thinking=true is for a chat template, but the model is"),
         ("chat", {"thinks": False}, "thinking=false changes nothing, because the chat template of"),
         ("chat", {"tools": (ADD,)}, "tools=FILE changes nothing, because the chat template of"),

@@ -1,5 +1,6 @@
 """Which chat template is used, and what its hash covers."""
 
+import contextlib
 import copy
 
 import pytest
@@ -9,10 +10,13 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from anima_exp.data.chat.masks import ChatMasks
 from anima_exp.data.chat.templates import (
+    ALTERNATING,
     NAMES,
     ChatTemplate,
+    check_setting,
     choose,
     named,
+    refused_in_a_row,
     render,
     use_template,
 )
@@ -139,3 +143,37 @@ def test_both_templates_of_a_tokenizer_are_saved(tmp_path):
     assert saved.eos_token == "<|im_end|>"
     assert render(choose(None, saved), saved, messages) == ["<s>a"]
     assert render(choose(None, saved), saved, messages, tools=[{"name": "add"}]) == ["</s>1"]
+
+
+@pytest.mark.parametrize("tokens", [(), ("<|im_start|>", "<|im_end|>")])
+@pytest.mark.parametrize("template", [None, "{{ messages }}"])
+@pytest.mark.parametrize("setting", [None, "tokenizer", *NAMES, "none.jinja", "chatlm"])
+def test_what_is_refused_for_a_tokenizer_is_refused_for_its_files(
+    tmp_path, tokens, template, setting
+):
+    tokenizer = tokenizer_with(*tokens, template=template)
+    tokenizer.save_pretrained(tmp_path)
+
+    def outcome(call):
+        with contextlib.suppress(ConfigError):
+            call()
+            return None
+        with pytest.raises(ConfigError) as caught:
+            call()
+        return str(caught.value)
+
+    checked = outcome(lambda: check_setting(setting, tmp_path / "tokenizer.json", place="mine"))
+    assert checked == outcome(lambda: choose(setting, tokenizer))
+
+
+def test_without_the_files_of_the_tokenizer_only_the_name_is_checked():
+    for setting in (None, "tokenizer", *NAMES):
+        check_setting(setting, None, place="a/b")
+    with pytest.raises(ConfigError, match=r"data\.template=chatlm is no chat template"):
+        check_setting("chatlm", None, place="a/b")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_formats_that_refuse_two_turns_in_a_row_are_known_without_rendering(name):
+    tokenizer = chat_tokenizer("bytes")
+    assert refused_in_a_row(named(name), tokenizer) == ALTERNATING.get(name, ())

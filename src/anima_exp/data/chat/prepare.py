@@ -50,6 +50,15 @@ def check_no_template(config: DataConfig) -> None:
         )
 
 
+def check_settings(config: DataConfig) -> None:
+    """Raise ConfigError if a setting has no effect on conversations."""
+    if config.train_on_source:
+        raise ConfigError(
+            "data.train_on_source=true is for prompts and responses, but data.recipe="
+            f"{config.recipe} reads conversations. Use data.train_on=all to train on every token."
+        )
+
+
 def prepare_chat(
     config: DataConfig,
     main: Source,
@@ -70,6 +79,7 @@ def prepare_chat(
         DataError: if a row is bad, or nothing is left to train on.
         ConfigError: if the template cannot be trained with.
     """
+    check_settings(config)
     template = templates.choose(config.template, tokenizer)
     masks = ChatMasks(template, tokenizer, config.train_on, config.thinking, stops)
     tokens = tokenize(main, config, masks, cache=cache)

@@ -6,7 +6,8 @@ publish one with their tokenizer. For the others, this package has templates of 
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,10 @@ NAMES = tuple(_TOKENS)
 _TINY = "tiny"  # the format of the embedded base, for its tokenizer only
 # The formats that refuse two turns of one role in a row, and these roles.
 ALTERNATING = {name: ("user", "assistant") for name in ("mistral", "gemma")}
+_TOKEN_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json",
+)  # fmt: skip
+_TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
 _FALLBACK = "guanaco"  # the format of QLoRA's best models, which needs no token but EOS
 
 
@@ -72,16 +77,49 @@ def choose(setting: str | None, tokenizer: "PreTrainedTokenizerBase") -> ChatTem
     if setting == OWN:
         if found := _own(tokenizer):
             return found
-        raise ConfigError(
-            f"{KEY}={OWN} needs a chat template, which the tokenizer of "
-            f"{tokenizer.name_or_path} does not have. Choose a format: {KEY}={'|'.join(NAMES)}."
-        )
+        raise _no_own(str(tokenizer.name_or_path))
     if setting in NAMES:
-        _check_tokens(setting, tokenizer)
+        known = tokenizer.get_added_vocab()
+        _check_tokens(setting, lambda token: token in known, str(tokenizer.name_or_path))
         return named(setting)
     if setting == _TINY:
         return named(setting)
     return _of_file(setting)
+
+
+def check_setting(setting: str | None, tokenizer_file: Path | None, *, place: str) -> None:
+    """Raise ConfigError if there is no such template, as far as files show it.
+
+    No library is imported for it, so a dry run can afford it. `choose` checks the rest.
+
+    Args:
+        tokenizer_file: the tokenizer.json, if it is on this machine.
+        place: the model that it is from, for the error message.
+    """
+    if setting is None:
+        return
+    if setting not in (OWN, _TINY, *NAMES):
+        _of_file(setting)
+    elif tokenizer_file is None:
+        return
+    elif setting == OWN:
+        files = [tokenizer_file.with_name(name) for name in _TEMPLATE_FILES]
+        config = _text_of(tokenizer_file.with_name("tokenizer_config.json"))
+        inside = re.search(r'"chat_template"\s*:\s*["\[{]', config)
+        if not inside and not any(file.exists() for file in files):
+            raise _no_own(place)
+    else:
+        texts = [_text_of(tokenizer_file.with_name(name)) for name in _TOKEN_FILES]
+        _check_tokens(setting, lambda token: any(token in text for text in texts), place)
+
+
+def _text_of(file: Path) -> str:
+    """Return the text of a JSON file with its tokens as they are; "" if it is missing."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return text.replace("\\u003c", "<").replace("\\u003e", ">")
 
 
 def named(name: str) -> ChatTemplate:
@@ -186,11 +224,17 @@ def _format_of(tokenizer: "PreTrainedTokenizerBase") -> str:
     return next(fitting, _FALLBACK)
 
 
-def _check_tokens(name: str, tokenizer: "PreTrainedTokenizerBase") -> None:
-    known = tokenizer.get_added_vocab()
-    if lacking := [token for token in _TOKENS[name] if token not in known]:
+def _no_own(place: str) -> ConfigError:
+    return ConfigError(
+        f"{KEY}={OWN} needs a chat template, which the tokenizer of {place} does not have. Choose "
+        f"a format: {KEY}={'|'.join(NAMES)}."
+    )
+
+
+def _check_tokens(name: str, known: Callable[[str], bool], place: str) -> None:
+    if lacking := [token for token in _TOKENS[name] if not known(token)]:
         raise ConfigError(
-            f"{KEY}={name} writes {lacking[0]}, which is no token of {tokenizer.name_or_path}: it "
+            f"{KEY}={name} writes {lacking[0]}, which is no token of {place}: it "
             "would be ordinary text, at which generation cannot stop. Choose a format that needs "
             f"no such token: {KEY}={'|'.join(n for n, tokens in _TOKENS.items() if not tokens)}."
         )

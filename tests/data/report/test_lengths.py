@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from anima_exp.data.report import quantiles, recommended, truncation
+from anima_exp.data.report.lengths import quantiles, recommended, truncation
 
 
 def counted(*lengths):

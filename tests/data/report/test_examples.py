@@ -2,6 +2,7 @@ import io
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from anima_exp.config import BadRow
 from anima_exp.data import source
 from anima_exp.data.encode import limits
 from anima_exp.data.quality import count_issues, count_leaked
-from anima_exp.data.report import DatasetSummary, printable, show
+from anima_exp.data.report.console import show
+from anima_exp.data.report.examples import example_report
 from anima_exp.data.rows import ExampleDataset
 from anima_exp.data.tokenize import tokenize
+from anima_exp.system.terminal import printable
 
 
 @pytest.fixture
@@ -26,20 +29,15 @@ def report(tmp_path):
         tokenizer, main = byte_tokenizer(), source.training_source(config)
         tokens = tokenize(main, config, tokenizer, cache=tmp_path / "cache")
         rows = ExampleDataset(tokens, np.arange(len(tokens)), limits(config))
-        found = DatasetSummary(
-            source=main,
-            recipe=config.recipe,
-            tokenizer_name="bytes",
-            rows=rows,
-            meta=tokens.meta,
-            issues=count_issues(rows, before_prompt=1),
-            heldout=0,
-            leaked=0,
-            split_error=None,
+        issues = count_issues(rows, before_prompt=1)
+        found = example_report(
+            rows, main, tokenizer, recipe=config.recipe, tokenizer_name="bytes", issues=issues
         )
         screen = io.StringIO()
-        show(found, tokenizer, Console(file=screen, width=200))
-        return screen.getvalue(), found
+        show(found, Console(file=screen, width=200))
+        return screen.getvalue(), SimpleNamespace(
+            name=main.name, rows=rows, meta=tokens.meta, issues=issues
+        )
 
     return _report
 
@@ -62,7 +60,7 @@ def test_what_the_limits_cut_off_is_counted(report):
 def test_bad_rows_are_counted_and_shown_and_do_not_stop_the_report(report):
     text, found = report(row("a", ""), row("a", "b"), row("a", ""), "{")
     assert re.search(r"skipped: column 'response' is empty +2", text)
-    assert f"{found.source.name}, line 4: broken JSON" in text
+    assert f"{found.name}, line 4: broken JSON" in text
 
 
 def test_rows_that_repeat_and_rows_that_contradict_are_told_apart(report):
@@ -111,15 +109,17 @@ def test_held_out_rows_that_are_trained_on_are_found(report):
 
 def test_a_row_is_shown_as_trained_with_its_special_tokens(report):
     text, found = report(row("p", "r" * 20))
-    place = f"{found.source.name}, line 1: 2 prompt and 8 of 21 response tokens"
-    assert f"{place}; the loss is computed on 8, shown like this." in text
-    assert text.endswith("<s>prrrrrrrr\n")
-    assert report(row("p", "r"))[0].endswith("<s>pr</s>\n")
+    why = "the first row, the first row that is cut, the longest row"
+    place = f"{found.name}, line 1 ({why}): 2 prompt and 8 of 21 response tokens"
+    assert f"{place}; the loss is computed on 8.\n" in text
+    assert "Rows as the model reads them: prompt, ⟦response⟧\n" in text
+    assert text.endswith("<s>p⟦rrrrrrrr⟧\n")
+    assert report(row("p", "r"))[0].endswith("<s>p⟦r</s>⟧\n")
 
 
 def test_brackets_in_the_data_are_text_not_style(report):
     text, _ = report(row("[/b]", "[red]x"), max_response_tokens=20)
-    assert "<s>[/b][red]x</s>" in text
+    assert "<s>[/b]⟦[red]x</s>⟧" in text
 
 
 def test_the_data_cannot_steer_the_terminal(report):

@@ -1,0 +1,3 @@
+// In the order of the page.
+
+const parts = [histograms, tapped];
