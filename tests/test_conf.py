@@ -16,6 +16,7 @@ assert len(CHOICES) > 60, "conf/ has lost its files: these tests would pass by c
 NEEDS = {
     ("model", "local"): ["model.source=x"],
     ("data", "local"): ["data.path=x", "trainer.num_epochs=1"],
+    ("data", "mixture"): ["data.parts.a.path=x", "trainer.num_epochs=1"],
     ("lora", "full_finetune"): ["quant=none"],
 }
 

@@ -18,7 +18,8 @@ COMMANDS = (
     "cli/compose", "cli/overview", "cli/short_help", "cli/flat_command", "cli/help_command",
     "cli/completion", "cli/completion_command", "diagnostics/probe", "diagnostics/report",
     "cli/program", "cli/help", "experiment/process_entry",
-    "system/terminal", "system/signals", "system/forked", "display/*", "*/console", "sweeping/*", "judging/*",
+    "system/terminal", "system/signals", "system/forked", "display/*", "*/console",
+    "sweeping/*", "judging/*",
     "tournament/*", "comparison/*", "publishing/*", "planner/report", "planner/grid",
     "inference/chat", "tiny/pretrain/*", "data/__main__",
 )  # fmt: skip

@@ -49,7 +49,7 @@ def test_the_first_word_is_a_command():
         (["elo", "perm"], ["permutations="]),
         (["runs", "status=[done,fa"], ["status=[done,failed"]),
         (["completion", "f"], ["fish"]),
-        (["help", "heldout_l"], ["heldout_loss"]),
+        (["help", "heldout_l"], ["heldout_loss", "heldout_loss_NAME"]),
         (["help", "trainer.b"], ["trainer.batch_size"]),
         (["help", "lora=ff"], ["lora=ffn"]),
         (["train", "nothing.x"], []),

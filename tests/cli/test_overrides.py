@@ -172,8 +172,8 @@ def test_info_takes_a_setting_for_none_of_its_words():
         (
             ["data=[sample,alpaca]"],
             "data=[sample,alpaca]: data takes one name, not a list. -m data=sample,alpaca starts "
-            "one run for each. To train on several sets in one run, join their rows in a file: "
-            "data.path=FILE.",
+            "one run for each. To train on several sets in one run, use data=mixture with "
+            "data.parts.NAME.path=FILE.",
         ),
         (
             ["-m", "lora=[attention, ffn]"],

@@ -5,8 +5,9 @@ import pytest
 from support.byte_tokenizer import BOS, EOS, byte_tokenizer, local, pairs, write_rows
 
 from anima_exp.config import BadRow
-from anima_exp.data.dataset import Counts, prepare
+from anima_exp.data.dataset import prepare
 from anima_exp.data.encode import IGNORE
+from anima_exp.data.splits import Counts
 from anima_exp.errors import ConfigError, DataError
 
 

@@ -21,6 +21,7 @@ from anima_exp.cli import overview, sweep_source, yaml_files
 from anima_exp.cli.custom_evals import with_own_evals
 from anima_exp.cli.error_messages import explain_error, unknown_setting
 from anima_exp.cli.help import with_descriptions
+from anima_exp.cli.mixture_parts import with_parts
 from anima_exp.cli.overrides import composable, refuse_lists, split_options
 from anima_exp.cli.short_help import (
     asks_for_all,
@@ -33,7 +34,7 @@ from anima_exp.config.catalogue import check_limits
 from anima_exp.config.checks import check
 from anima_exp.config.program_settings import set_schema
 from anima_exp.config.scale import apply_scale
-from anima_exp.data import formats
+from anima_exp.data import formats, parts
 from anima_exp.display.terminal_view import TerminalView
 from anima_exp.distributed.environment import rank_info
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, RunInterrupted, permissions
@@ -58,10 +59,16 @@ def _unless(given: object, otherwise: object) -> object:
     return otherwise if given is None else None
 
 
+def _template_of_parts(given: DictConfig, recipe: str) -> str:
+    return parts.prompt_template_of(given, recipe)
+
+
 def _offer_resolvers() -> None:
     OmegaConf.register_new_resolver("unless", _unless, replace=True)
     # ${template_of:${data.recipe}}: the prompt template that belongs to a recipe.
     OmegaConf.register_new_resolver("template_of", formats.prompt_template_of, replace=True)
+    # ${template_of_parts:${data.parts},${data.recipe}}: that of the parts of a mixture.
+    OmegaConf.register_new_resolver("template_of_parts", _template_of_parts, replace=True)
 
 
 def register_schema(schema: type = RunConfig) -> None:
@@ -77,7 +84,9 @@ def register_schema(schema: type = RunConfig) -> None:
 def _open(schema: type) -> DictConfig:
     """Return the schema as a config in which tables such as evals.custom accept new names."""
     node: DictConfig = OmegaConf.structured(schema)
-    for key in ("evals.custom", "evals.benchmarks") if issubclass(schema, RunConfig) else ():
+    for key in (
+        ("evals.custom", "evals.benchmarks", "data.parts") if issubclass(schema, RunConfig) else ()
+    ):
         OmegaConf.set_struct(OmegaConf.select(node, key), False)
     return node
 
@@ -102,7 +111,7 @@ def finish(cfg: DictConfig) -> Any:
         raise ConfigError(explain_error(error)) from error
     check_limits(config)
     if isinstance(config, RunConfig):
-        config = apply_scale(with_own_evals(config))
+        config = apply_scale(with_parts(with_own_evals(config)))
         check(config)
     return config
 

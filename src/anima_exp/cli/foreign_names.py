@@ -117,7 +117,9 @@ It is model.attention=sdpa, eager or flash_attention_2.
     flash_attention_2
 Choose it by name with data=NAME, or give a file: data=local data.path=FILE.
     dataset datasets dataset_name dataset_path data_path train_file train_data dataset_dir
-    training_data train_dataset data_file dataset_mixture mix_strategy test_datasets
+    training_data train_dataset data_file test_datasets
+Choose data=mixture, whose sets and their weights are data.parts.
+    dataset_mixture mix_strategy interleave_probs data_weights sampling_weights mixture
 How a row becomes an example is data.recipe.
     dataset_format ds_type prompt_strategy formatting formatting_func
 The chat template of conversations is data.template. Other questions are put to the model by

@@ -137,7 +137,7 @@ def _mix(group: str) -> str:
     """Return how to train on several data sets, which data=[a,b] means in other programs."""
     if group != "data":
         return ""
-    return " To train on several sets in one run, join their rows in a file: data.path=FILE."
+    return " To train on several sets in one run, use data=mixture with data.parts.NAME.path=FILE."
 
 
 def refuse_none_with_others(given: str, names: Sequence[str]) -> None:

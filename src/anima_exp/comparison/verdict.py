@@ -11,6 +11,7 @@ from anima_exp.comparison.settings import hashable
 from anima_exp.config.evals import EXACT_MATCH_TURNS
 from anima_exp.evals.score_names import group
 from anima_exp.metrics.intervals import Interval, apart, corrected, paired, welch
+from anima_exp.metrics.metric import HELDOUT_LOSS, part_of_score
 
 
 def verdict(rows: Sequence[Row], metric: Metric, *, repeat: str) -> str:
@@ -132,12 +133,15 @@ _OF_CONVERSATIONS = (
 
 def comparability_warning(runs: Sequence[Run], metric: Metric) -> str | None:
     """Return a caution if the scores of `runs` are not comparable; None if they are."""
-    if metric.name not in _ON_HELDOUT_ROWS:
+    score = HELDOUT_LOSS if part_of_score(metric.name) else metric.name
+    if score not in _ON_HELDOUT_ROWS:
         return None
     which = [*_DECISIVE, f"{group(metric.name, runs[0].settings)}.max_rows"]
     templates = {_template(run) for run in runs}
     which += _OF_PROMPTS if templates & {None} else ()
     which += _OF_CONVERSATIONS if templates - {None} else ()
+    of_parts = (key for run in runs for key in run.settings if key.startswith("data.parts."))
+    which += [key for key in dict.fromkeys(of_parts) if not key.endswith((".weight", ".path"))]
     differ = [key for key in which if len({hashable(r.settings.get(key)) for r in runs}) > 1]
     if len(templates - {None}) > 1:
         differ.append("data.template")

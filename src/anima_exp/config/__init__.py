@@ -17,6 +17,8 @@ from anima_exp.config.data import (
     BadRow,
     DataConfig,
     LengthStatsConfig,
+    MixBy,
+    MixSize,
     SpecialTokensInText,
     Thinking,
     TooLong,
@@ -36,6 +38,7 @@ from anima_exp.config.evals import (
     benchmarks_of,
 )
 from anima_exp.config.from_settings import config_of
+from anima_exp.config.mixture import MixturePart
 from anima_exp.config.model import (
     Attention,
     LoraConfig,
@@ -88,6 +91,9 @@ __all__ = [
     "LossNormalization",
     "MergeConfig",
     "MergeTarget",
+    "MixBy",
+    "MixSize",
+    "MixturePart",
     "ModelConfig",
     "MultipleChoiceConfig",
     "OptimizerConfig",

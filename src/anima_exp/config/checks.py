@@ -4,6 +4,7 @@ import re
 
 from anima_exp.config import (
     AnsweringConfig,
+    DataConfig,
     OptimizerConfig,
     Precision,
     Quantization,
@@ -13,6 +14,7 @@ from anima_exp.config import (
 )
 from anima_exp.config.catalogue import check_rows_seen
 from anima_exp.config.data import GENERATED
+from anima_exp.config.mixture import SOURCES, heldout_rows
 from anima_exp.errors import ConfigError
 
 
@@ -64,6 +66,7 @@ def _data(config: RunConfig) -> None:
                 f"{key}={name} may contain only letters, digits, '_', '-' and '.', because it "
                 "becomes part of a folder's name."
             )
+    _mixture(data)
     if data.path and data.source:
         raise ConfigError(
             f"data.path={data.path} and data.source={data.source} are both set, but a run has one "
@@ -74,7 +77,12 @@ def _data(config: RunConfig) -> None:
             f"data.max_rows={data.max_rows} must be at most {_MOST_SAMPLE_ROWS:,} for "
             f"data={data.source}, which generates its rows in memory."
         )
-    if not data.path and not data.source:
+    if not data.path and not data.source and not data.parts:
+        if data.name == "mixture":
+            raise ConfigError(
+                "data=mixture needs parts. Add data.parts.NAME.path=FILE data.parts.NAME.recipe="
+                "RECIPE for each, with names of your choice."
+            )
         raise ConfigError(
             "data=local needs a file. Add data.path=FILE (json, jsonl, csv, tsv, parquet)."
         )
@@ -84,10 +92,33 @@ def _data(config: RunConfig) -> None:
             "are both set, but held-out rows come from one of them. Leave one out."
         )
     evals = config.evals
-    if data.heldout_rows == 0 and (evals.heldout or evals.exact_match):
+    if heldout_rows(data) == 0 and (evals.heldout or evals.exact_match):
+        where = "Every data.parts.NAME.heldout_rows=0" if data.parts else "data.heldout_rows=0"
         raise ConfigError(
-            "data.heldout_rows=0 leaves no rows for the evaluations of held-out rows. "
+            f"{where} leaves no rows for the evaluations of held-out rows. "
             "Set data.heldout_rows, or use evals=[] or evals=[samples]."
+        )
+
+
+def _mixture(data: DataConfig) -> None:
+    if not data.parts:
+        for key in ("mix_size", "mix_total"):
+            if (value := getattr(data, key)) is not None:
+                raise ConfigError(
+                    f"data.{key}={value} is for mixtures, but data has no parts. Use data=mixture "
+                    "with data.parts.NAME.path=FILE, or leave it out."
+                )
+        return
+    for key in SOURCES:
+        if value := getattr(data, key):
+            raise ConfigError(
+                f"data.{key}={value} and data.parts are both set, but the rows of a mixture come "
+                f"from its parts. Use data.parts.NAME.{key} instead."
+            )
+    if data.mix_size is not None and data.mix_total is not None:
+        raise ConfigError(
+            f"data.mix_size={data.mix_size.value} and data.mix_total={data.mix_total} contradict "
+            "each other. Leave one out."
         )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from anima_exp.config.setting import LARGEST_SEED, MISSING, setting
 
@@ -46,6 +47,20 @@ class SpecialTokensInText(StrEnum):
 
     text = "text"  # encode it as text
     error = "error"  # the row is bad
+
+
+class MixBy(StrEnum):
+    """What the weights of a mixture's parts divide."""
+
+    rows = "rows"
+    tokens = "tokens"
+
+
+class MixSize(StrEnum):
+    """The part of a mixture that an epoch uses exactly once."""
+
+    largest = "largest"  # relative to its weight: the other parts are repeated
+    smallest = "smallest"  # relative to its weight: the other parts are cut
 
 
 @dataclass
@@ -105,7 +120,9 @@ class DataConfig:
         "conversations.",
     )
     path: str | None = setting(
-        None, "Local .json, .jsonl, .ndjson, .csv, .tsv or .parquet file to read instead of source."
+        None,
+        "Local .json, .jsonl, .ndjson, .csv, .tsv, .parquet or .txt file to read instead of "
+        "source.",
     )
     subset: str | None = setting(None, "Configuration of the hub data set; null = its default one.")
     data_files: str | None = setting(
@@ -143,8 +160,8 @@ class DataConfig:
     )
     max_tokens: int = setting(
         2048,
-        "Longest conversation, with its template; data.too_long says what becomes of a longer "
-        "one. Other rows have max_prompt_tokens and max_response_tokens.",
+        "Longest conversation, with its template, or longest row of text. Other rows have "
+        "max_prompt_tokens and max_response_tokens.",
         unit="tokens",
         above=0,
         since="0.2",
@@ -206,6 +223,32 @@ class DataConfig:
     )
     on_bad_row: BadRow = setting(
         BadRow.error, "Stop at a row that cannot become an example, or skip it.", in_name=False
+    )
+    parts: dict[str, Any] = setting(
+        dict,
+        "Parts of data=mixture by name, each with path or source, recipe, weight, and other "
+        "settings of data; each part has held-out rows and a score.",
+        since="0.2",
+        as_before={},
+    )
+    mix_by: MixBy = setting(
+        MixBy.rows,
+        "Whether the weights of the parts are shares of the rows of an epoch, or of its tokens.",
+        since="0.2",
+        as_before=MixBy.rows.value,
+    )
+    mix_size: MixSize | None = setting(
+        None,
+        "Part that an epoch uses exactly once: smallest cuts the others, largest repeats them; "
+        "null = largest, unless mix_total is set.",
+        since="0.2",
+    )
+    mix_total: int | None = setting(
+        None,
+        "Rows or tokens of an epoch of a mixture, as mix_by says; null = as mix_size says.",
+        above=0,
+        largest=1_000_000_000_000,
+        since="0.2",
     )
     prompt_template: str = setting(
         MISSING,

@@ -12,6 +12,7 @@ from anima_exp.data.chat.conversation import Conversation
 from anima_exp.data.chat.reading import as_read
 from anima_exp.data.example import Example, Row, TrackedRow, missing_column
 from anima_exp.data.formats import Recipe
+from anima_exp.data.parts import each
 from anima_exp.data.rows import check_heldout
 from anima_exp.data.source import Source, training_source, validation_source
 from anima_exp.data.token_cache import Meta
@@ -29,6 +30,9 @@ def check_rows(config: DataConfig) -> None:
 
     A data set on the hub is not read.
     """
+    if config.parts:
+        each(config, check_rows)
+        return
     if not config.path and config.source not in GENERATED:
         return
     main, own = training_source(config), validation_source(config)

@@ -40,6 +40,8 @@ class Format:
     name: str
     recipe: Recipe | None = None  # row -> Example or Conversation, or a list of one of them
     conversations: bool = False  # the recipe returns conversations, and data.template applies
+    # The recipe returns documents, examples without a prompt. They are cut into rows.
+    documents: bool = False
     prompt: Template | None = None  # (instruction, input="") -> the prompt before an answer
     prompt_format: str | None = None  # the format that holds the prompt, if this one has none
     next_turn: str | None = None  # the text that begins the next user turn; None: no turns
@@ -103,6 +105,7 @@ _ENTRIES = (
     Format("chip2", recipe=recipes.chip2, prompt_format="plain"),
     Format("unnatural_instructions", recipe=recipes.unnatural_instructions, prompt_format="plain"),
     Format("flan_v2", recipe=recipes.flan_v2, prompt_format="plain"),
+    Format("text", recipe=recipes.text, prompt_format="plain", documents=True),
     *(
         Format(name, recipe=recipe, prompt_format=CHAT, conversations=True)
         for name, recipe in (
@@ -141,6 +144,15 @@ def holds_conversations(name: str) -> bool:
         ConfigError: if there is no such recipe.
     """
     return _format(name, WITH_RECIPE, part="recipe", what="recipe", key="data.recipe").conversations
+
+
+def holds_documents(name: str) -> bool:
+    """Return whether the recipe `name` returns documents, which are cut into rows.
+
+    Raises:
+        ConfigError: if there is no such recipe.
+    """
+    return _format(name, WITH_RECIPE, part="recipe", what="recipe", key="data.recipe").documents
 
 
 def template(name: str, *, key: str = "data.prompt_template") -> Template:

@@ -1,5 +1,7 @@
 """Read the rows of a local file (JSON, JSON lines, CSV, TSV, Parquet), each with its number.
 
+A .txt file is one row with the column text.
+
 A file that cannot be read raises DataError. A row that cannot be read is yielded as a DataError in
 place of the row, so that the caller can count it and continue.
 """
@@ -27,11 +29,12 @@ _BOM = b"\xef\xbb\xbf"
 MAX_BYTES = 16 * 2**20  # of one row; a tokenizer needs about 70 bytes of memory for each
 
 
-def find(path: str, *, key: str) -> Path:
+def find(path: str, *, key: str, plain_text: bool = False) -> Path:
     """Return the file at `path` if its format is known.
 
     Args:
         key: the setting that gave the path, for the error message.
+        plain_text: accept a .txt file too.
 
     Raises:
         DataError: if there is no such file, or its name has an unknown ending.
@@ -41,17 +44,18 @@ def find(path: str, *, key: str) -> Path:
         raise DataError(f"{key}={path} is a folder. Give one of its files.")
     if not is_file(file):
         raise DataError(f"{key}={path}: no such file. {_close_name(file)}")
-    if known_suffix(file) is None:
+    if known_suffix(file, plain_text=plain_text) is None:
+        known = [ending for ending in _READERS if plain_text or ending != _TXT]
         raise DataError(
             f"{key}={path}: cannot read a file that ends in '{file.suffix}'. "
-            f"Known endings: {', '.join(_READERS)}."
+            f"Known endings: {', '.join(known)}."
         )
     return file
 
 
 def row_or_line(file: Path) -> str:
     """Return what a row's number counts: `line` if an editor shows the same number, else `row`."""
-    return "row" if _reader(file) in (_json, _parquet) else "line"
+    return "row" if _reader(file) in (_json, _parquet, _txt) else "line"
 
 
 def rows(file: Path) -> Iterator[NumberedRow]:
@@ -182,6 +186,16 @@ def _parquet(file: Path) -> Iterator[NumberedRow]:
         raise DataError(f"{file} is not Parquet: {first_line(error)}") from error
 
 
+def _txt(file: Path) -> Iterator[NumberedRow]:
+    if file.stat().st_size > MAX_BYTES:
+        raise DataError(
+            f"{file} is larger than {MAX_BYTES / 2**20:.0f} MiB, the limit for one document. "
+            "Write its documents as the column text of a .jsonl file."
+        )
+    yield 1, {"text": _decode(_read(file), file)}
+
+
+_TXT = ".txt"
 _READERS: dict[str, Reader] = {
     ".json": _json,
     ".jsonl": _jsonl,
@@ -194,16 +208,19 @@ _READERS: dict[str, Reader] = {
     ".csv.gz": _csv,
     ".tsv.gz": _tsv,
     ".parquet": _parquet,
+    _TXT: _txt,
 }
 
 
-def known_suffix(file: Path) -> str | None:
+def known_suffix(file: Path, *, plain_text: bool = False) -> str | None:
     """Return which of the known endings a name has, for example `.jsonl.gz`, or None."""
-    return next((known for known in _READERS if file.name.lower().endswith(known)), None)
+    name = file.name.lower()
+    known = next((known for known in _READERS if name.endswith(known)), None)
+    return known if plain_text or known != _TXT else None
 
 
 def _reader(file: Path) -> Reader:
-    kind = known_suffix(file)
+    kind = known_suffix(file, plain_text=True)
     assert kind is not None, "call find() first"
     # BELLE and many later data sets call JSON lines .json.
     return _jsonl if _READERS[kind] is _json and _holds_lines(file) else _READERS[kind]

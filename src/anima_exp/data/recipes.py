@@ -79,6 +79,11 @@ def flan_v2(row: Row) -> Example:
     return Example(_text(row, "inputs"), _answer(row, "targets"))
 
 
+def text(row: Row) -> Example:
+    """Read a document from the column text. Every token of it is trained on."""
+    return Example("", _answer(row, "text"))
+
+
 def _text(row: Row, column: str) -> str:
     value = _value(row, column)
     if not isinstance(value, str):

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -125,6 +126,10 @@ class TokenizedDataset(ABC):
         return len(self.order)
 
     @abstractmethod
+    def with_order(self, order: Order) -> Self:
+        """Return other rows of the same tokens, which may contain a row several times."""
+
+    @abstractmethod
     def __getitem__(self, index: int) -> dict[str, npt.NDArray[np.int64]]:
         """Return `input_ids` and `labels` of a row, both `[T]`."""
 
@@ -199,6 +204,9 @@ class ExampleDataset(TokenizedDataset):
         prompt, response = self.tokens.prompt(example), self.tokens.response(example)
         ids, labels = encode.encode(prompt, response, self.limits)
         return {"input_ids": ids, "labels": labels}
+
+    def with_order(self, order: Order) -> Self:
+        return type(self)(self.tokens, order, self.limits)
 
     @property
     def cache_key(self) -> str:

@@ -94,14 +94,19 @@ def joint_fingerprint(train: Source, held: Source | None) -> str:
     return _digest(train.fingerprint, held.fingerprint if held else None)
 
 
+def joint_fingerprint_of(parts: Mapping[str, str]) -> str:
+    """Return the fingerprint of a mixture, whose parts have these."""
+    return _digest("mixture", sorted(parts.items()))
+
+
 def _file(path: str, *, key: str, limit: int | None) -> Source:
-    file = readers.find(path, key=key)
+    file = readers.find(path, key=key, plain_text=True)
     with file.open("rb") as stream:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
     return Source(
         name=path,
         unit=readers.row_or_line(file),
-        fingerprint=_digest(readers.known_suffix(file), content, limit),
+        fingerprint=_digest(readers.known_suffix(file, plain_text=True), content, limit),
         read=lambda: islice(readers.rows(file), limit),
     )
 

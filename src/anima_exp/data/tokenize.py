@@ -60,9 +60,9 @@ def _build(
 ) -> Tokens:
     encoder = TextEncoder(tokenizer)
     with TokenWriter(target) as draft, working("tokenizing", source.name) as advance:
-        pairs = _pairs(source, recipe, draft.meta, encoder, stop_at_bad_row=stop_at_bad_row)
-        for batch in _batches(pairs):
-            ids = _ids(encoder, batch)
+        pairs = pairs_of(source, recipe, draft.meta, encoder, stop_at_bad_row=stop_at_bad_row)
+        for batch in batches(pairs):
+            ids = ids_of(encoder, batch)
             draft.add(
                 (row, encoder.begin + prompt, response + encoder.end)
                 for (row, _), prompt, response in zip(
@@ -75,7 +75,8 @@ def _build(
         return draft.commit()
 
 
-def _batches(pairs: Iterator[tuple[int, Example]]) -> Iterator[list[tuple[int, Example]]]:
+def batches(pairs: Iterator[tuple[int, Example]]) -> Iterator[list[tuple[int, Example]]]:
+    """Yield the examples in batches that a tokenizer can encode in one call."""
     batch: list[tuple[int, Example]] = []
     characters = 0
     for row, pair in pairs:
@@ -88,7 +89,7 @@ def _batches(pairs: Iterator[tuple[int, Example]]) -> Iterator[list[tuple[int, E
         yield batch
 
 
-def _ids(encoder: TextEncoder, batch: list[tuple[int, Example]]) -> list[list[int]]:
+def ids_of(encoder: TextEncoder, batch: list[tuple[int, Example]]) -> list[list[int]]:
     """Return the ids of all prompts, then those of all responses."""
     texts = [pair.prompt for _, pair in batch] + [pair.response for _, pair in batch]
     special_tokens = [pair.special_tokens for _, pair in batch] * 2
@@ -102,7 +103,7 @@ def _ids(encoder: TextEncoder, batch: list[tuple[int, Example]]) -> list[list[in
     return [ids[number] for number in range(len(texts))]
 
 
-def _pairs(
+def pairs_of(
     source: Source, recipe: Recipe, meta: Meta, encoder: TextEncoder, *, stop_at_bad_row: bool
 ) -> Iterator[tuple[int, Example]]:
     """Yield each example with the number of its row, without BOS and EOS in its texts."""

@@ -14,7 +14,7 @@ from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.errors import ConfigError, ModelError, TrainingError, first_line
 from anima_exp.evals.custom import Custom, EvalContext, described, load
 from anima_exp.evals.exact_match import exact_match
-from anima_exp.evals.heldout import heldout_loss
+from anima_exp.evals.heldout import heldout_losses
 from anima_exp.evals.multiple_choice.measure import (
     Accuracy,
     PreparedBenchmark,
@@ -125,11 +125,12 @@ def _measure(
 ) -> EvalResult:
     config, tokenizer = evals.config, evals.tokenizer
     heldout = cast("TokenizedDataset", evals.heldout)  # or (), which has no length
-    on, scores, generations = config.evals, {}, []
+    on, generations = config.evals, []
+    scores: dict[str, float] = {}
     started = time.perf_counter()
     with inference_mode(model, config.trainer.precision):
         if on.heldout and len(heldout):
-            scores["heldout_loss"] = heldout_loss(model, heldout, on.heldout, world)
+            scores |= heldout_losses(model, heldout, on.heldout, world)
             _check_finite(scores)  # a diverged model cannot generate answers
         if on.exact_match and config.data.exact_answers and len(heldout):
             scores |= exact_match(model, tokenizer, heldout, on.exact_match, world)

@@ -46,7 +46,7 @@ def exact_match(
     references = [str(tokenizer.decode(question.response)) for question in questions]
     right = [answers_match(*pair) for pair in zip(answers, references, strict=True)]
     scores = {"exact_match": _share(right)}
-    if not isinstance(rows, ChatDataset):
+    if not isinstance(rows, ChatDataset) and all(question.turn == 1 for question in questions):
         return scores
     for turn, name in enumerate(EXACT_MATCH_TURNS, 1):
         of_turn = [mark for mark, one in zip(right, questions, strict=True) if one.turn == turn]

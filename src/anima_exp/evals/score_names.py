@@ -6,9 +6,11 @@ from typing import Any
 
 from anima_exp.config import BENCHMARKS, RunConfig, benchmark_key, benchmarks_of
 from anima_exp.config.evals import EXACT_MATCH_TURNS
+from anima_exp.config.mixture import heldout_rows_by_part
 from anima_exp.errors import ConfigError
 from anima_exp.evals import custom
 from anima_exp.evals.multiple_choice.benchmark import entry, of_score
+from anima_exp.metrics.metric import part_of_score, part_score
 
 # The score of an evaluation whose score has another name. Whether answers have a score depends on
 # their questions.
@@ -27,6 +29,9 @@ def scores(config: RunConfig) -> set[str]:
     benchmarks = benchmarks_of(config.evals)
     others = [name for name in chosen if name not in (*benchmarks, "benchmarks", "custom")]
     found = {score for name in others if (score := _SCORES.get(name, name)) is not None}
+    if config.evals.heldout:
+        held = heldout_rows_by_part(config.data)
+        found |= {part_score(name) for name, rows in held.items() if rows}
     return found | {score for name in benchmarks for score in entry(name).scores}
 
 
@@ -43,7 +48,7 @@ def check_keep_best(config: RunConfig) -> None:
     )
 
 
-_CUSTOM, _BENCHMARKS = "evals.custom.", "evals.benchmarks."
+_CUSTOM, _BENCHMARKS, _PARTS = "evals.custom.", "evals.benchmarks.", "data.parts."
 # Other scores have the name of their evaluation.
 _OF = {
     "heldout_loss": "heldout",
@@ -57,6 +62,8 @@ def group(score: str, settings: Mapping[str, Any]) -> str:
 
     A user's function may give several scores: evals.custom.qa gives qa_f1.
     """
+    if part_of_score(score) in names(settings, _PARTS):
+        return "evals.heldout"
     own = [name for name in names(settings, _BENCHMARKS) if name not in BENCHMARKS]
     if benchmark := of_score(score, [*BENCHMARKS, *own]):
         return benchmark_key(benchmark.name)
@@ -69,7 +76,7 @@ def group(score: str, settings: Mapping[str, Any]) -> str:
 
 
 def names(settings: Mapping[str, Any], prefix: str) -> list[str]:
-    """Return the names of the user's evaluations whose settings begin with `prefix`."""
+    """Return the names in a user's table, whose settings begin with `prefix`."""
     found = (
         key.removeprefix(prefix).partition(".")[0] for key in settings if key.startswith(prefix)
     )

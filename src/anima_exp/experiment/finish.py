@@ -94,6 +94,7 @@ def record_of(
         steps=ending.step,
         tokens=meter.total_tokens,
         rows=asdict(setup.data.counts),
+        parts={name: asdict(one) for name, one in setup.data.parts.items()},
         chat=asdict(setup.data.chat.summary) if setup.data.chat else {},
         parameters={"trainable": setup.parameters.trainable, "total": setup.parameters.total},
         train_seconds=meter.train_seconds,

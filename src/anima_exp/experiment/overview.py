@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from anima_exp.config import Quantization, RunConfig
 from anima_exp.config.data import GENERATED
+from anima_exp.config.mixture import heldout_rows
 from anima_exp.events import Plan, emit
 from anima_exp.model.linear_layers import Parameters
 from anima_exp.planner.execution import Execution, Placement
@@ -46,6 +47,7 @@ def overview_lines(run: Overview) -> dict[str, str]:
         ),
         "trains": _describe_trainable(config, run.setup.parameters),
         "data": _data(run),
+        **_parts(run),
         **_chat(run),
         **_notes(run),
         "steps": steps(
@@ -131,6 +133,12 @@ def _data(run: Overview) -> str:
     return f"{run.config.data.name}: {', '.join(parts)}"
 
 
+def _parts(run: Overview) -> dict[str, str]:
+    from anima_exp.data.mixture import lines
+
+    return lines(run.setup.data.parts)
+
+
 def _chat(run: Overview) -> dict[str, str]:
     from anima_exp.data.chat.summary import lines
 
@@ -152,7 +160,7 @@ def _tokens(run: Overview) -> int:
 
 def _evals(run: Overview) -> list[str]:
     config, names = run.config, []
-    if config.data.heldout_rows:
+    if heldout_rows(config.data):
         names += ["heldout loss"] * bool(config.evals.heldout)
         names += ["exact match"] * bool(config.evals.exact_match and config.data.exact_answers)
     if config.evals.samples and config.evals.samples.prompts:

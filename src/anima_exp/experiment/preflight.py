@@ -6,9 +6,10 @@ from anima_exp.cli import adapter_settings
 from anima_exp.config import DataConfig, RunConfig, benchmark_key, benchmarks_of
 from anima_exp.config.evals import FUNCTION
 from anima_exp.config.lookup import check_importable
-from anima_exp.data import apply_recipe, formats, source
+from anima_exp.data import apply_recipe, documents, formats, source
 from anima_exp.data.chat import templates
 from anima_exp.data.chat.prepare import check_no_template, check_settings
+from anima_exp.data.parts import each
 from anima_exp.distributed.environment import RankInfo
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.evals import answers, score_names
@@ -65,7 +66,10 @@ def check_machine(config: RunConfig) -> None:
 def check_hub(config: RunConfig) -> None:
     """Raise if a base, data set or benchmark cannot be downloaded from the hub."""
     base_config.check_hub(config.model)
-    source.check_hub(config.data)
+    if config.data.parts:
+        each(config.data, source.check_hub)
+    else:
+        source.check_hub(config.data)
     for name, benchmark in benchmarks_of(config.evals).items():
         benchmarks.check_hub(benchmark, benchmark_key(name))
 
@@ -112,8 +116,12 @@ def _different(configs: Iterable[RunConfig]) -> list[RunConfig]:
 
 
 def _check_data(data: DataConfig) -> None:
-    formats.recipe(data.recipe)
     formats.for_answers(data.prompt_template, key="data.prompt_template")
+    if data.parts:
+        each(data, _check_data)
+        return
+    if formats.holds_documents(data.recipe):
+        documents.check_settings(data)
     if data.path:
         source.training_source(data)
         source.validation_source(data)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import check_rows_seen
 from anima_exp.config.checks import check_warmup
-from anima_exp.data.dataset import DatasetSplits, prepare
+from anima_exp.data.dataset import prepare
 from anima_exp.data.rows import TokenizedDataset
+from anima_exp.data.splits import DatasetSplits
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.evals.evaluator import PreparedEvals, check_positions, prepare_evals
 from anima_exp.experiment.model_setup import load_model
@@ -27,6 +28,7 @@ from anima_exp.model.tokenizer import (
 )
 from anima_exp.planner import lengths as known_lengths
 from anima_exp.planner.execution import Execution
+from anima_exp.planner.length_stats import LengthStats
 from anima_exp.planner.lengths import optimizer_steps, rows_in_all
 from anima_exp.planner.memory import Rows
 from anima_exp.results import provenance
@@ -160,6 +162,6 @@ def largest_rank_load(
     return Rows(longest, int(tokens.max()), int(labels.max()))
 
 
-def _lengths(data: DatasetSplits) -> known_lengths.LengthStats:
+def _lengths(data: DatasetSplits) -> LengthStats:
     rows, counts = len(data.train), data.counts
-    return known_lengths.LengthStats(rows, counts.train_tokens / rows, counts.label_tokens / rows)
+    return LengthStats(rows, counts.train_tokens / rows, counts.label_tokens / rows)

@@ -128,7 +128,7 @@ def use_saved_template(tokenizer: "PreTrainedTokenizerBase", config: UseConfig) 
     from anima_exp.data import prompts
     from anima_exp.data.chat.asking import stop_ids
     from anima_exp.data.chat.templates import choose, use_template
-    from anima_exp.data.formats import holds_conversations
+    from anima_exp.data.parts import has_conversations
     from anima_exp.inference.saved_template import use_template_of
 
     chosen, place, key = config.data.template, config.adapter, "adapter"
@@ -139,7 +139,7 @@ def use_saved_template(tokenizer: "PreTrainedTokenizerBase", config: UseConfig) 
     recorded = absolute(record(run)).get("data.template") if run else None
     if place and chosen == recorded and use_template_of(tokenizer, place, key=key):
         return
-    known = chosen or tokenizer.chat_template or holds_conversations(config.data.recipe)
+    known = chosen or tokenizer.chat_template or has_conversations(config.data)
     format_name = getattr(config, "prompt_template", None) or config.data.prompt_template
     if known and prompts.is_chat(format_name):
         template = choose(chosen, tokenizer)

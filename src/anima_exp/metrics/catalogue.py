@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from anima_exp.config import BENCHMARKS
 from anima_exp.config.evals import EXACT_MATCH_TURNS
+from anima_exp.metrics.metric import part_score
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,13 @@ _OWN = (
         "same weight.",
         "nats per token",
         "evals=[heldout], which is on by default",
+        _SCORES,
+    ),
+    MetricEntry(
+        part_score("NAME"),
+        "Mean loss per response token on the held-out rows of one part of data=mixture.",
+        "nats per token",
+        "evals=[heldout], with data=mixture",
         _SCORES,
     ),
     MetricEntry(

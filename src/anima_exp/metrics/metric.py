@@ -16,6 +16,9 @@ _DIGITS = 4  # significant digits of an unknown metric
 _HUGE = 1e7  # values of a diverged run, written with few digits
 
 
+HELDOUT_LOSS = "heldout_loss"
+_OF_A_PART = f"{HELDOUT_LOSS}_"
+
 _DIRECTIONS = ("minimize", "maximize")
 
 
@@ -83,6 +86,16 @@ class Described:
         return asdict(self)
 
 
+def part_score(name: str) -> str:
+    """Return the score of a mixture's part on its held-out rows: heldout_loss_poems."""
+    return f"{_OF_A_PART}{name}"
+
+
+def part_of_score(score: str) -> str | None:
+    """Return the part of a mixture whose held-out loss this is; None if it is another score."""
+    return score.removeprefix(_OF_A_PART) if score.startswith(_OF_A_PART) else None
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric with its format. `Metric("mmlu", "maximize").number(0.4612)` is `46.1 %`."""
@@ -102,7 +115,7 @@ class Metric:
             return self.described
         if self.name in _FORMS:
             return _FORMS[self.name]
-        if _ends(self.name, _LOSSES):
+        if _ends(self.name, _LOSSES) or part_of_score(self.name):
             return _LOSS
         return _SHARE if _ends(self.name, _SHARES) else Form()
 
@@ -158,7 +171,8 @@ def metric(name: str, described: Mapping[str, Any] | None = None) -> Metric:
     """
     if found := _described(described.get(name) if described else None):
         return Metric(name, found.direction, described=found.form)
-    return Metric(name, "minimize" if _ends(name, _SMALLER_IS_BETTER) else "maximize")
+    smaller = _ends(name, _SMALLER_IS_BETTER) or part_of_score(name)
+    return Metric(name, "minimize" if smaller else "maximize")
 
 
 def _described(table: object) -> Described | None:

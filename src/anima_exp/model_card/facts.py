@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from anima_exp.data import mixture
 from anima_exp.data.chat import summary
 from anima_exp.data.chat.summary import ChatSummary
+from anima_exp.data.mixture import PartCounts
 from anima_exp.display.console import duration
 from anima_exp.model_card import origin
 from anima_exp.results.record import Record
@@ -43,15 +45,29 @@ def data(record: Record) -> Facts:
         ("loss on", f"{rows['label_tokens']:,} of these tokens"),
         ("set aside", _set_aside(record)),
         *_chat_or_truncation(record),
-        ("licence", _licence(found.name, "data")),
+        ("licence", _licences(record.settings)),
     ]
+
+
+def _licences(settings: Mapping[str, Any]) -> str:
+    """Return the licence of the data, of each part of a mixture."""
+    origins = origin.data_origins(settings)
+    texts = {name: _licence(one.name, "data") for name, one in origins.items()}
+    if len(set(texts.values())) == 1:
+        return texts.popitem()[1]
+    return "; ".join(f"{name}: {text}" for name, text in texts.items())
 
 
 def _chat_or_truncation(record: Record) -> Facts:
     """Return what became of conversations, or how many prompts and responses were truncated."""
-    if record.chat:
-        return [*summary.lines(ChatSummary.of(record.chat)).items()]
     rows, settings = record.rows, record.settings
+    chat = [*summary.lines(ChatSummary.of(record.chat)).items()] if record.chat else []
+    if record.parts:
+        counts = {name: PartCounts.of(one) for name, one in record.parts.items()}
+        cut = f"{rows['truncated_prompts']:,} prompts, {rows['truncated_responses']:,} responses"
+        return [*mixture.lines(counts).items(), *chat, ("truncated", cut)]
+    if chat:
+        return chat
     return [
         (
             "truncated",

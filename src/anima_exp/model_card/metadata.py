@@ -34,15 +34,16 @@ def front_matter(
     """
     settings = record.settings
     whole = merged or record.is_full_finetune
-    data = origin.data_origin(settings)
-    known_data = origin.of_data(data.name)
+    sets = [*origin.data_origins(settings).values()]
+    known = (origin.of_data(one.name) for one in sets)
+    languages = [one.language for one in known if one and one.language]
     head = _begun(
         origin.base_origin(settings, record.base_fingerprint), licence(record), whole=whole
     )
-    if known_data and known_data.language:
-        head["language"] = [known_data.language]
-    if data.hub_id:
-        head["datasets"] = [data.hub_id]
+    if languages:
+        head["language"] = [*dict.fromkeys(languages)]
+    if ids := [one.hub_id for one in sets if one.hub_id]:
+        head["datasets"] = [*dict.fromkeys(ids)]
     four_bits = settings["quant.type"] in _FOUR_BITS
     head["tags"] = ["anima-exp", *([] if whole else ["lora"]), *(["qlora"] if four_bits else [])]
     if results:

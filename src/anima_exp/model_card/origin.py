@@ -1,5 +1,6 @@
 """Describe the base and the data of a run for others, without paths of this machine."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -15,6 +16,7 @@ _EMBEDDED = {  # descriptions by data.source
     "sample": "the Chinese half of the task world embedded in anima-exp",
     "sample_chat": "the conversations of the task world embedded in anima-exp, in English",
 }
+_OF_A_PART = re.compile(r"data\.parts\.(?P<part>\w+)\.(?P<name>\w+)")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,33 @@ def base_origin(settings: Mapping[str, Any], fingerprint: str) -> Base:
     return Base(name, None, None, f"a local folder named {name} ({fingerprint})")
 
 
+def data_origins(settings: Mapping[str, Any]) -> dict[str, Data]:
+    """Return the parts of a mixture by name; otherwise the only data set, by an empty name."""
+    parts: dict[str, dict[str, Any]] = {}
+    for key, value in settings.items():
+        if found := _OF_A_PART.fullmatch(key):
+            parts.setdefault(found["part"], dict(settings))
+            if value is not None or found["name"] != "split":  # which data.split says then
+                parts[found["part"]][f"data.{found['name']}"] = value
+    if not parts:
+        return {"": _one_origin(settings)}
+    return {name: _one_origin(parts[name]) for name in sorted(parts)}
+
+
+def is_mixture(settings: Mapping[str, Any]) -> bool:
+    """Return whether the run was trained on several data sets."""
+    return any(map(_OF_A_PART.fullmatch, settings))
+
+
 def data_origin(settings: Mapping[str, Any]) -> Data:
+    origins = data_origins(settings)
+    if "" in origins:
+        return origins[""]
+    described = "; ".join(f"{name}: {one.description}" for name, one in origins.items())
+    return Data("mixture", None, f"a mixture of {len(origins)} data sets ({described})")
+
+
+def _one_origin(settings: Mapping[str, Any]) -> Data:
     if path := settings["data.path"]:
         return Data(_last(path), None, f"a local file named {_last(path)}")
     source = str(settings["data.source"])
@@ -66,9 +94,14 @@ def heldout(settings: Mapping[str, Any]) -> str:
 def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings with local paths replaced by the name of the file or folder."""
     return {
-        key: _last(value) if key in _PLACES and value and _is_local(value) else value
+        key: _last(value) if _names_a_place(key) and value and _is_local(value) else value
         for key, value in settings.items()
     }
+
+
+def _names_a_place(key: str) -> bool:
+    part = _OF_A_PART.fullmatch(key)
+    return (f"data.{part['name']}" if part else key) in _PLACES
 
 
 def _is_local(place: str) -> bool:

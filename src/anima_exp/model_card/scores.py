@@ -10,7 +10,7 @@ from anima_exp.display.tables import Column
 from anima_exp.evals.multiple_choice.benchmark import MICRO, of_score
 from anima_exp.evals.score_names import group
 from anima_exp.metrics.intervals import wilson
-from anima_exp.metrics.metric import metric
+from anima_exp.metrics.metric import metric, part_of_score
 from anima_exp.results.record import Record
 
 Rows = Sequence[Mapping[str, Any]]  # the rows of accuracies.jsonl of one evaluation
@@ -60,6 +60,8 @@ def _measured_on(record: Record, name: str, measured: Measured) -> str:
         return f"{row['asked']:,} questions, {shots} examples each; mean over {mean}"
     if name == "heldout_loss":
         return f"{_first_rows(record, 'heldout'):,} rows set aside; nats per response token"
+    if part := part_of_score(name):
+        return f"rows of the part {part} that are set aside; nats per response token"
     if name == "exact_match":
         every = "every answer of " if EXACT_MATCH_TURNS[0] in measured.scores else ""
         return f"{every}{_first_rows(record, name):,} rows set aside, greedy"

@@ -139,9 +139,12 @@ _NO_QUESTION = "What is the capital of France?"
 
 
 def template(settings: dict[str, Any]) -> str:
-    """Return the template of the recipe; for a recipe of the user, `data.prompt_template`."""
+    """Return the template of the recipe, or `data.prompt_template` of a mixture.
+
+    It is also that for a recipe of the user.
+    """
     recipe = settings["data.recipe"]
-    if formats.states_its_prompt(recipe):
+    if not origin.is_mixture(settings) and formats.states_its_prompt(recipe):
         return formats.prompt_template_of(recipe)
     return str(settings["data.prompt_template"])
 
@@ -174,7 +177,9 @@ def example(settings: dict[str, Any], *, begin: str) -> str:
 
 def written_by_others(settings: dict[str, Any]) -> bool:
     """Return whether the prompts of the rows come from a recipe of the user."""
-    return not formats.states_its_prompt(settings["data.recipe"])
+    return not origin.is_mixture(settings) and not formats.states_its_prompt(
+        settings["data.recipe"]
+    )
 
 
 # Escape texts for Markdown.

@@ -7,7 +7,7 @@ The numbers come from an earlier run's cache, from a local file that is counted 
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,15 @@ from anima_exp.config.data import GENERATED
 from anima_exp.data import formats, source
 from anima_exp.data import rows as split
 from anima_exp.data.apply_recipe import examples
+from anima_exp.data.parts import each
 from anima_exp.data.source import Source
 from anima_exp.errors import NewerFileError
 from anima_exp.events import note
 from anima_exp.libraries import hub
 from anima_exp.planner.conversation_lengths import ConversationLengths, estimate
+from anima_exp.planner.length_stats import LengthStats, of_documents, of_mixture
 from anima_exp.planner.memory import Rows
+from anima_exp.planner.row_limits import longest_row, most_labels
 from anima_exp.results import identity
 from anima_exp.system import json_files, paths
 from anima_exp.system.atomic import read_json, write_json
@@ -34,15 +37,6 @@ from anima_exp.system.paths import expanded, tiny_base
 # earlier run used the same data and tokenizer.
 # By their first names, which the hash of a run goes by.
 _NOT_IN_THE_LENGTH = {"data.max_train_samples", "data.train_on_source"}
-
-
-@dataclass(frozen=True)
-class LengthStats:
-    """Statistics of a data set's training rows."""
-
-    rows: int  # training rows, before data.max_train_rows
-    mean_tokens: float  # per row, after truncation
-    mean_label_tokens: float | None = None  # per row, tokens that the loss is computed on
 
 
 def save_stats(config: RunConfig, lengths: LengthStats, *, cache: Path) -> None:
@@ -108,6 +102,10 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
         DataError: if a row cannot be used, or too few are left to train on.
     """
     data = config.data
+    if data.parts:
+        found = each(data, lambda part: read_lengths(replace(config, data=part)))
+        known = {name: one for name, one in found.items() if one is not None}
+        return of_mixture(data, known) if len(known) == len(found) else None
     file = tokenizer_file(config.model)
     if not data.path or file is None:
         return None
@@ -123,6 +121,8 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
     if source.validation_source(data) is None:
         split.check_heldout(data.heldout_rows, of=used)
         left -= data.heldout_rows
+    if formats.holds_documents(data.recipe):
+        return of_documents(np.add(prompts, responses), left / used, data.max_tokens)
     prompt = np.minimum(prompts, data.max_prompt_tokens)
     response = np.minimum(responses, data.max_response_tokens)
     # Held-out rows are drawn at random, so the mean of all rows estimates that of the others.
@@ -258,7 +258,7 @@ def lengths(config: RunConfig) -> Lengths:
         DataError: if a row of the file cannot be used.
     """
     data = config.data
-    most = data.max_prompt_tokens + data.max_response_tokens
+    most = longest_row(data)
     cache = paths.cache(config.cache_dir)
     known = load_stats(config, cache=cache)
     origin = "read by an earlier run"
@@ -284,7 +284,7 @@ def lengths(config: RunConfig) -> Lengths:
     if data.train_on_source:
         labels = mean
     elif labels is None:
-        labels = mean * data.max_response_tokens / most
+        labels = mean * most_labels(data) / most
     labels = min(labels, mean)
     if rows is not None:
         rows = min(rows, data.max_train_rows or rows)
@@ -298,5 +298,4 @@ def _largest(config: RunConfig, most: int, mean: float, labels: float) -> Rows:
     if not config.trainer.group_by_length:
         tokens = min(batch * most, ceil(_LARGEST_BATCH * batch * mean))
         return Rows(most, max(most, tokens), ceil(max(most, tokens) * labels / mean))
-    response = most if config.data.train_on_source else config.data.max_response_tokens
-    return Rows(most, batch * most, batch * response)
+    return Rows(most, batch * most, batch * most_labels(config.data))

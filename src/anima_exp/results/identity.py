@@ -11,6 +11,7 @@ from typing import Any
 
 from anima_exp.config import BENCHMARKS, RunConfig, benchmark_key
 from anima_exp.config.catalogue import catalogue
+from anima_exp.config.mixture import part_key
 from anima_exp.errors import ConfigError, without_passwords
 from anima_exp.results.provenance import (
     adapter_fingerprint,
@@ -67,6 +68,7 @@ def places(config: RunConfig) -> dict[str, str]:
     keys = ["data.path", "data.heldout_path", "model.source", "model.tokenizer", "model.adapter"]
     if _is_template_file(settings["data.template"]):  # else it is the name of a format
         keys.append("data.template")
+    keys += [f"{part}.{key}" for part in _parts(config) for key in ("path", "heldout_path")]
     keys += ["evals.answers.questions", *(f"{key}.path" for key in _benchmarks(config))]
     found = {}
     for key in keys:
@@ -95,9 +97,11 @@ def identity_settings(config: RunConfig) -> dict[str, Any]:
         for key, value in flatten(config).items()
         if enters_name(key)
         and not _as_before(key, value)
+        and not (value is None and key.startswith("data.parts."))  # as `data` says
         and not (full and key.startswith("lora.") and key != "lora.target_modules")
     }
     places = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
+    places += [f"{part}.{key}" for part in _parts(config) for key in ("path", "heldout_path")]
     for key in [*places, "evals.answers.questions"]:
         if settings.get(key) and settings[key] not in _EMBEDDED:  # even if such a folder exists
             settings[key] = content_hash(settings[key], key, cache=paths.cache(config.cache_dir))
@@ -108,6 +112,7 @@ def identity_settings(config: RunConfig) -> dict[str, Any]:
     if layers := settings.get("lora.layers"):
         settings["lora.layers"] = sorted(layers)  # their order has no effect
     code = ["data.recipe", "data.prompt_template", "evals.answers.prompt_template"]
+    code += [f"{part}.recipe" for part in _parts(config)]
     for benchmark in _benchmarks(config):
         if settings.get(f"{benchmark}.path"):
             settings[f"{benchmark}.path"] = _tables(settings[f"{benchmark}.path"])
@@ -130,6 +135,10 @@ def _benchmarks(config: RunConfig) -> list[str]:
 def _is_template_file(template: str | None) -> bool:
     """Return whether data.template is the path of a file, and not the name of a format."""
     return bool(template) and Path(str(template)).suffix == ".jinja"
+
+
+def _parts(config: RunConfig) -> list[str]:
+    return [*map(part_key, config.data.parts)]
 
 
 def _adapter(place: str, *, cache: Path) -> str:

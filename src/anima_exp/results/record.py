@@ -54,6 +54,8 @@ class Record:
     # the scores of the last step.
     best: dict[str, Any] = field(default_factory=dict)
     scores_last: dict[str, float] = field(default_factory=dict)
+    # Of a mixture: how much of each part an epoch has, by its name (data/mixture.py).
+    parts: dict[str, Any] = field(default_factory=dict)
     # Of conversations: the template, what is trained on, what was cut (data/chat/summary.py).
     chat: dict[str, Any] = field(default_factory=dict)
     ended: str = ""  # why before the planned last step

@@ -12,6 +12,7 @@ from anima_exp.config import RunConfig
 from anima_exp.config.checks import check_length
 from anima_exp.display import console
 from anima_exp.planner import lengths as known_lengths
+from anima_exp.planner.length_stats import LengthStats
 from anima_exp.results import identity
 from anima_exp.results.folder import run_folder
 from anima_exp.results.record import RECORD, Record
@@ -189,7 +190,7 @@ def _best(file: SweepFile, done: list[Cell]) -> None:
 
 def _tokens(cells: list[Cell]) -> str:
     """Return the tokens to train on. Known if a run has read the same data before."""
-    lengths: dict[str, known_lengths.LengthStats | None] = {}  # by model and data set
+    lengths: dict[str, LengthStats | None] = {}  # by model and data set
     found = []
     for cell in cells:
         config = cell.config

@@ -1,6 +1,7 @@
 """Serve conversations as rows of ids and labels to a trainer."""
 
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ class ChatDataset(TokenizedDataset):
             if one.kind.is_trained:
                 labels[one.start : one.end] = ids[one.start : one.end]
         return {"input_ids": ids, "labels": labels}
+
+    def with_order(self, order: Order) -> Self:
+        return type(self)(self.tokens, order)
 
     def segments(self, index: int) -> list[Segment]:
         """Return the segments of a row, which cover it without a gap."""

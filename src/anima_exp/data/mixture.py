@@ -1,0 +1,204 @@
+"""Join the parts of data=mixture: how much of each is used, and what is counted of it."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from anima_exp.config import DataConfig, MixBy
+from anima_exp.config.catalogue import check_rows_seen
+from anima_exp.data.chat.dataset import ChatDataset
+from anima_exp.data.chat.prepare import ChatData
+from anima_exp.data.chat.segments import LABELS
+from anima_exp.data.mixed import MixedDataset, amounts, taken
+from anima_exp.data.parts import parts_of, weights_of
+from anima_exp.data.rows import Order, TokenizedDataset
+from anima_exp.data.source import joint_fingerprint_of
+from anima_exp.data.splits import DatasetSplits, count
+
+
+@dataclass(frozen=True)
+class PartCounts:
+    """How much of one part an epoch uses. The record keeps it."""
+
+    recipe: str
+    weight: float | None
+    available: int  # its training rows, each counted once
+    rows: int  # of an epoch
+    tokens: int  # of an epoch
+    label_tokens: int  # of an epoch: those that the loss is computed on
+    share_of_rows: float  # of the epoch, 0 to 1
+    share_of_tokens: float
+    heldout: int
+    fingerprint: str  # of its source rows
+
+    @property
+    def passes(self) -> float:
+        """How often an epoch uses each training row, on average."""
+        return self.rows / self.available
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> "PartCounts":
+        """Return the counts in a record. Fields that this version does not know are left out."""
+        return cls(**{name: kept[name] for name in cls.__dataclass_fields__ if name in kept})
+
+
+def joined(config: DataConfig, splits: Mapping[str, DatasetSplits]) -> DatasetSplits:
+    """Return the rows of all parts as one data set.
+
+    Args:
+        splits: what `prepare` returned for each part, by name.
+
+    Raises:
+        ConfigError: if an epoch would have too many rows.
+    """
+    train = {
+        name: splits[name].train.with_order(splits[name].train.order[numbers])
+        for name, numbers in _numbers(config, splits).items()
+    }
+    mixed = MixedDataset(train)
+    heldout = MixedDataset.in_turn({name: one.heldout for name, one in splits.items()})
+    return DatasetSplits(
+        train=mixed,
+        heldout=heldout,
+        counts=count(
+            mixed,
+            heldout,
+            rows=sum(one.counts.rows for one in splits.values()),
+            skipped=sum(one.counts.skipped for one in splits.values()),
+        ),
+        fingerprint=joint_fingerprint_of({name: one.fingerprint for name, one in splits.items()}),
+        notes=_notes(splits),
+        chat=_chat(train, splits),
+        parts=_counts(config, train, splits),
+    )
+
+
+def _numbers(config: DataConfig, splits: Mapping[str, DatasetSplits]) -> dict[str, Order]:
+    """Return which rows of each part are trained on, some several times."""
+    parts = {name: one.train for name, one in splits.items()}
+    by_rows = config.mix_by is MixBy.rows
+    available = {
+        name: len(part) if by_rows else int(part.lengths.sum(dtype=np.int64))
+        for name, part in parts.items()
+    }
+    wanted = wanted_amounts(config, available)
+    numbers = {
+        name: taken(part.lengths, wanted[name], config.mix_by) for name, part in parts.items()
+    }
+    total = sum(map(len, numbers.values()))
+    if config.max_train_rows is None or config.max_train_rows >= total:
+        return numbers
+    # A part of each, in the same shares; all of them together are data.max_train_rows.
+    ends = np.cumsum([0, *map(len, numbers.values())]) * config.max_train_rows // total
+    return {
+        name: numbers[name][:limit]
+        for name, limit in zip(numbers, np.diff(ends).tolist(), strict=True)
+    }
+
+
+def wanted_amounts(config: DataConfig, available: Mapping[str, int]) -> dict[str, float]:
+    """Return how many rows or tokens of each part an epoch has, as data.mix_by says.
+
+    Args:
+        available: the rows or tokens of each part.
+
+    Raises:
+        ConfigError: if an epoch would have too many of them.
+    """
+    found = amounts(available, weights_of(config), size=config.mix_size, total=config.mix_total)
+    if config.mix_by is MixBy.rows:
+        total = config.mix_total
+        key = "data.mix_size=largest" if total is None else f"data.mix_total={total}"
+        check_rows_seen(round(sum(found.values())), key=key)
+    return found
+
+
+def _counts(
+    config: DataConfig,
+    train: Mapping[str, TokenizedDataset],
+    splits: Mapping[str, DatasetSplits],
+) -> dict[str, PartCounts]:
+    weights, settings = weights_of(config) or {}, parts_of(config)
+    tokens = {name: int(part.lengths.sum(dtype=np.int64)) for name, part in train.items()}
+    rows, all_tokens = sum(map(len, train.values())), sum(tokens.values())
+    return {
+        name: PartCounts(
+            recipe=settings[name].recipe,
+            weight=weights.get(name),
+            available=len(splits[name].train),
+            rows=len(part),
+            tokens=tokens[name],
+            label_tokens=int(part.label_counts.sum(dtype=np.int64)),
+            share_of_rows=len(part) / rows,
+            share_of_tokens=tokens[name] / all_tokens,
+            heldout=len(splits[name].heldout),
+            fingerprint=splits[name].fingerprint,
+        )
+        for name, part in train.items()
+    }
+
+
+def lines(parts: Mapping[str, PartCounts]) -> dict[str, str]:
+    """Return one line for each part, by its heading."""
+    return {f"part {name}": _line(one) for name, one in parts.items()}
+
+
+def _line(part: PartCounts) -> str:
+    if part.rows == part.available:
+        used = f"each of {part.available:,} rows once"
+    elif part.rows < part.available:
+        used = f"{part.rows:,} of {part.available:,} rows"
+    else:
+        times, rest = divmod(part.rows, part.available)
+        more = f" or {times + 1}" if rest else ""
+        used = f"each of {part.available:,} rows {times}{more} times"
+    return (
+        f"{used}, {part.tokens:,} tokens: {part.share_of_rows:.1%} of the rows, "
+        f"{part.share_of_tokens:.1%} of the tokens; {part.heldout:,} held out ({part.recipe})"
+    )
+
+
+def _notes(splits: Mapping[str, DatasetSplits]) -> dict[str, str]:
+    """Return the remarks about all parts by their heading, each with the name of its part."""
+    found: dict[str, list[str]] = {}
+    for name, one in splits.items():
+        for heading, line in one.notes.items():
+            found.setdefault(heading, []).append(f"{name}: {line}")
+    return {heading: "; ".join(said) for heading, said in found.items()}
+
+
+def _chat(
+    train: Mapping[str, TokenizedDataset], splits: Mapping[str, DatasetSplits]
+) -> ChatData | None:
+    """Return the chat template of the parts with conversations, and what is learned from them.
+
+    All of them have the same template, because a tokenizer keeps one.
+    """
+    chats = [(one.chat, train[name]) for name, one in splits.items() if one.chat is not None]
+    if not chats:
+        return None
+    first = chats[0][0]
+    counts: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    rows = answers = trained = 0
+    for chat, part in chats:
+        assert isinstance(part, ChatDataset)
+        counts.update(chat.summary.counts)
+        by_kind = part.tokens_by_kind.sum(axis=0)
+        kinds.update({label: int(by_kind[kind]) for kind, label in LABELS.items()})
+        rows += len(part)
+        answers += int(part.tokens.answer_counts(part.order).sum())
+        trained += int(part.label_counts.sum())
+    summary = replace(
+        first.summary,
+        rows=rows,
+        answers=answers,
+        tokens={label: kinds[label] for label in LABELS.values() if kinds[label]},
+        trained_tokens=trained,
+        max_tokens=max(chat.summary.max_tokens for chat, _ in chats),
+        counts=dict(counts),
+    )
+    return replace(first, summary=summary)
