@@ -99,7 +99,7 @@ def check_setting(setting: str | None, tokenizer_file: Path | None, *, place: st
     """
     if setting is None:
         return
-    if setting not in (OWN, *NAMES):
+    if setting not in (OWN, _TINY, *NAMES):
         _of_file(setting)
     elif tokenizer_file is None:
         return
