@@ -134,7 +134,7 @@ _OF_CONVERSATIONS = (
 def comparability_warning(runs: Sequence[Run], metric: Metric) -> str | None:
     """Return a caution if the scores of `runs` are not comparable; None if they are."""
     score = HELDOUT_LOSS if part_of_score(metric.name) else metric.name
-    if score not in _ON_HELDOUT_ROWS:
+    if score not in _ON_HELDOUT_ROWS or not runs:
         return None
     which = [*_DECISIVE, f"{group(metric.name, runs[0].settings)}.max_rows"]
     templates = {_template(run) for run in runs}

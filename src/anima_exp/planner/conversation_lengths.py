@@ -100,7 +100,7 @@ class _Sizes:
         return [MaskedRow(np.zeros(at, np.int32), np.zeros(at, np.bool_), tuple(spans))]
 
 
-def _add(found: ConversationLengths, conversation: Conversation, sizes: _Sizes) -> None:
+def _add(lengths: ConversationLengths, conversation: Conversation, sizes: _Sizes) -> None:
     data = sizes.data
     try:
         rows = sizes.rows(conversation)
@@ -115,9 +115,9 @@ def _add(found: ConversationLengths, conversation: Conversation, sizes: _Sizes) 
         again=sizes.rows,
         counts=Counter(),
     ):
-        found.tokens.append(len(row.ids))
+        lengths.tokens.append(len(row.ids))
         answers = sum(span.end - span.start for span in row.spans)
-        found.labels.append(answers if row.spans else len(row.ids) - 1)
+        lengths.labels.append(answers if row.spans else len(row.ids) - 1)
 
 
 def _texts(conversation: Conversation, thinking: Thinking) -> list[str]:

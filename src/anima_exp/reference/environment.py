@@ -57,6 +57,7 @@ VARIABLES = {
         "SLURM_JOB_ID": "Shown by `anima-exp doctor`.",
     },
     "Terminal": {
+        "NO_COLOR": "Anything turns colours off. What is trained on stands between brackets then.",
         "COLUMNS": "Width of the tables. In a pipe it is 160 by default.",
         "HYDRA_FULL_ERROR": "1 shows the traceback of a user's mistake too.",
         "USERNAME": "Separates the GPU leases of users, on a system without user ids.",

@@ -85,6 +85,7 @@ RECORD = {
     "metrics": "Direction and unit of the scores of your own functions.",
     "best": "With `trainer.keep_best`: metric, best value, and the step whose weights are kept.",
     "scores_last": "With `trainer.keep_best`: scores of the last step.",
+    "parts": "With `data=mixture`: rows, repeats, tokens and share of each part.",
     "chat": "Of conversations: template, end tokens, answers and tokens trained on, what was cut.",
     "ended": "Why the run ended before its planned last step.",
 }

@@ -18,6 +18,7 @@ from anima_exp.data.chat.templates import (
     named,
     refused_in_a_row,
     render,
+    shows_tools,
     use_template,
 )
 from anima_exp.errors import ConfigError, DataError
@@ -177,3 +178,9 @@ def test_without_the_files_of_the_tokenizer_only_the_name_is_checked():
 def test_the_formats_that_refuse_two_turns_in_a_row_are_known_without_rendering(name):
     tokenizer = chat_tokenizer("bytes")
     assert refused_in_a_row(named(name), tokenizer) == ALTERNATING.get(name, ())
+
+
+@pytest.mark.parametrize(("name", "shows"), [("chatml", True), ("llama3", True), ("bare", False)])
+def test_a_template_shows_the_tools_or_does_not(name, shows):
+    template = ChatTemplate("mine", "{{ messages[0].content }}") if name == "bare" else named(name)
+    assert shows_tools(template, chat_tokenizer("bytes")) is shows

@@ -69,8 +69,14 @@ def lines(summary: ChatSummary) -> dict[str, str]:
     counts = summary.counts
     if rows := counts.get("more_rows"):
         said["rewritten"] = (
-            f"the template rewrites earlier turns of {_many(counts['rewritten'], 'conversation')}, "
-            f"so {_many(rows, 'row')} with {counts['more_tokens']:,} tokens are added"
+            "before a later answer, earlier turns are written or encoded otherwise in "
+            f"{_many(counts['rewritten'], 'conversation')}, so {_many(rows, 'row')} with "
+            f"{counts['more_tokens']:,} tokens are added"
+        )
+    if hidden := counts.get("tools_left_out"):
+        said["tools"] = (
+            f"{_many(hidden, 'conversation')} with tools that the template does not show; "
+            "data.template=chatml and llama3 do"
         )
     if answers := counts.get("lacks_thinking"):
         said["thinking"] = (

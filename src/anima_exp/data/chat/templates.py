@@ -213,6 +213,21 @@ def refused_in_a_row(
     return tuple(refused)
 
 
+def shows_tools(template: ChatTemplate, tokenizer: "PreTrainedTokenizerBase") -> bool:
+    """Return whether the template writes the tools of a conversation, or refuses them."""
+    probe = {"name": "probed_tool", "description": "", "parameters": {"type": "object"}}
+    try:
+        [text] = render(
+            template,
+            tokenizer,
+            [[{"role": "user", "content": "a"}]],
+            tools=[{"type": "function", "function": probe}],
+        )
+    except DataError:
+        return True
+    return "probed_tool" in text
+
+
 def _own(tokenizer: "PreTrainedTokenizerBase") -> ChatTemplate | None:
     """Return the tokenizer's template. A tokenizer may have a second one for tools."""
     if not (given := getattr(tokenizer, "chat_template", None)):

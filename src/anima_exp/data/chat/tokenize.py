@@ -36,6 +36,7 @@ from anima_exp.data.chat.masked_tokens import (
 from anima_exp.data.chat.masks import ChatMasks, MaskedRow
 from anima_exp.data.chat.reading import as_read
 from anima_exp.data.chat.segments import Kind, Segment, segments
+from anima_exp.data.chat.templates import shows_tools
 from anima_exp.data.example import TrackedRow
 from anima_exp.data.formats import Recipe
 from anima_exp.data.readers import NumberedRow
@@ -69,6 +70,7 @@ class _Work:
     recipe: Recipe
     config: DataConfig
     masks: ChatMasks
+    shows_tools: bool  # the template does
 
     def results(self, chunk: Sequence[NumberedRow]) -> list[_Result]:
         """Return what becomes of each source row, in order."""
@@ -109,6 +111,8 @@ class _Work:
             if self.config.special_tokens_in_text is SpecialTokensInText.error:
                 raise _spelled_error(conversation, self.masks)
             result.counts["spelled"] += 1
+        if conversation.tools and not self.shows_tools:
+            result.counts["tools_left_out"] += 1
         result.conversations += 1
         fitted = fit(
             conversation,
@@ -202,7 +206,8 @@ def tokenize(
 
     def build(target: Path) -> MaskedTokens:
         readable, chosen = as_read(source, config)
-        work = _Work(chosen, config, masks)
+        shows = shows_tools(masks.template, masks.tokenizer)
+        work = _Work(chosen, config, masks, shows)
         return _build(readable, work, target=target, stop_at_bad_row=stop_at_bad_row)
 
     tokens = opened_or_built(cache / "conversations" / name, open_masked_tokens, build)
