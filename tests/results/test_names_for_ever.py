@@ -96,6 +96,7 @@ CELLS = {
     "table9": "llama33b-alpaca-97b31d2946",
     "table9_around": "llama33b-alpaca-2ccffd7e76",
     "train_on_source": "llama7b-alpaca-ab27eac6af",
+    "what_is_learnt": "tiny-sample_chat-115050d01b",
 }
 
 FILES = {

@@ -27,6 +27,7 @@ def test_a_run_scores_every_turn_before_and_after_and_learns(train):
     card = (record.folder / "adapter" / "README.md").read_text(encoding="utf-8")
     assert "license: apache-2.0" in card
     assert "the conversations of the task world embedded in anima-exp" in card
+    assert "every answer of 12 rows set aside, greedy" in card
     assert "answer 2 of the conversations among 12 rows set aside, greedy" in card
 
 

@@ -1,7 +1,7 @@
 """Compute the proportion of held-out rows that greedy decoding answers exactly.
 
-In a conversation every answer is asked for, after the true messages before it. So a wrong answer
-does not make the next ones wrong.
+In a conversation the model is prompted for every answer, after the true messages before it. So a
+wrong answer does not make the next ones wrong.
 """
 
 from collections.abc import Sequence
@@ -34,22 +34,22 @@ def exact_match(
     `inference_mode`.
     """
     count = min(len(rows), len(rows) if config.max_rows is None else config.max_rows)
-    asked = [question for number in range(count) for question in rows.questions(number)]
+    questions = [question for number in range(count) for question in rows.questions(number)]
     answers = greedy(
         model,
         tokenizer,
-        [list(map(int, question.prompt)) for question in asked],
+        [list(map(int, question.prompt)) for question in questions],
         max_new_tokens=config.max_new_tokens,
         batch_size=config.batch_size,
         world=world,
     )
-    references = [str(tokenizer.decode(question.response)) for question in asked]
+    references = [str(tokenizer.decode(question.response)) for question in questions]
     right = [answers_match(*pair) for pair in zip(answers, references, strict=True)]
     scores = {"exact_match": _share(right)}
-    if not isinstance(rows, ChatDataset):
+    if not isinstance(rows, ChatDataset) and all(question.turn == 1 for question in questions):
         return scores
     for turn, name in enumerate(EXACT_MATCH_TURNS, 1):
-        of_turn = [mark for mark, one in zip(right, asked, strict=True) if one.turn == turn]
+        of_turn = [mark for mark, one in zip(right, questions, strict=True) if one.turn == turn]
         if of_turn:
             scores[name] = _share(of_turn)
     return scores

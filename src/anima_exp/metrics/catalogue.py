@@ -47,7 +47,7 @@ _OWN = (
     MetricEntry(
         "exact_match",
         "Share of greedy answers on the held-out split that equal the reference answer. In "
-        "conversations every answer counts, each asked for after the true messages before it.",
+        "conversations every answer counts, each after the true messages before it.",
         "share of answers",
         "evals=[exact_match], for data sets with data.exact_answers=true",
         _SCORES,

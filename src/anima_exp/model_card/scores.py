@@ -63,7 +63,8 @@ def _measured_on(record: Record, name: str, measured: Measured) -> str:
     if part := part_of_score(name):
         return f"rows of the part {part} that are set aside; nats per response token"
     if name == "exact_match":
-        return f"{_first_rows(record, name):,} rows set aside, greedy"
+        every = "every answer of " if EXACT_MATCH_TURNS[0] in measured.scores else ""
+        return f"{every}{_first_rows(record, name):,} rows set aside, greedy"
     if name in EXACT_MATCH_TURNS:
         turn = 1 + EXACT_MATCH_TURNS.index(name)
         rows = _first_rows(record, "exact_match")

@@ -92,7 +92,7 @@ class Dialogue:
 
 
 class _NoSuchProblem(Exception):
-    """The part has no problem to go on with."""
+    """The part has no problem for the next turn."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class _Writer:
     part: str
 
     def numbers(self, answers: int) -> Dialogue:
-        """Write a calculation, and go on with its result."""
+        """Write a calculation, and then compute with its result."""
         dialogue = self._begin("numbers", "addition", "subtraction", "extreme")
         self._follow(dialogue, _plus, _minus)
         if answers > 2:

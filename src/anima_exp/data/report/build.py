@@ -130,12 +130,14 @@ def _of_examples(reading: _Reading, show_rows: int, show_row: int | None) -> Dat
 
 
 def _of_documents(reading: _Reading, show_rows: int, show_row: int | None) -> DataReport:
-    config, tokenizer, cache = reading.config, reading.tokenizer, reading.cache
+    config, tokenizer = reading.config, reading.tokenizer
     check_settings(config)
-    tokens = tokenize_documents(reading.main, config, tokenizer, cache=cache)
+    tokens = tokenize_documents(reading.main, config, tokenizer, cache=reading.cache)
     try:
         own = source.validation_source(config)
-        train, held, _ = prepare_documents(config, reading.main, own, tokenizer, cache=cache)
+        train, held, _ = prepare_documents(
+            config, reading.main, own, tokenizer, cache=reading.cache
+        )
         split = _Split.of(train, held)
     except DataError as error:
         split = _Split(error=str(error))
@@ -144,9 +146,9 @@ def _of_documents(reading: _Reading, show_rows: int, show_row: int | None) -> Da
         rows,
         reading.main,
         tokenizer,
+        max_tokens=config.max_tokens,
         recipe=config.recipe,
         tokenizer_name=reading.tokenizer_name,
-        max_tokens=config.max_tokens,
         issues=count_issues(rows, before_prompt=0),
         heldout=split.heldout,
         leaked=split.leaked,
@@ -186,7 +188,8 @@ def _of_conversations(
     except DataError as error:
         split = _Split(error=str(error))
     recipe, readable, read_as = _as_read(main, config)
-    special, tools = _special_rows(readable, recipe, rows)
+    with _quietly():
+        special, tools = _special_rows(readable, recipe, rows)
     unshown = ""
     if tools and not ChatPrompts(template, tokenizer).shows(tools):
         unshown = readable.locate(special[TOOLS])

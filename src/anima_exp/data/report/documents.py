@@ -1,4 +1,4 @@
-"""Report on a data set of documents."""
+"""Report on a data set of documents, which are trained on as a whole."""
 
 from typing import TYPE_CHECKING
 
@@ -9,9 +9,9 @@ from anima_exp.data.chat.segments import LABELS, Kind
 from anima_exp.data.documents import documents_line
 from anima_exp.data.notes import notes
 from anima_exp.data.quality import QualityIssues
-from anima_exp.data.report.choose import first, rows_to_show, texts
-from anima_exp.data.report.content import DataReport, Limit, Part, ShownRow, TokenCount
-from anima_exp.data.report.lengths import COVERED
+from anima_exp.data.report.choose import first, rows_to_show
+from anima_exp.data.report.content import DataReport, TokenCount
+from anima_exp.data.report.conversations import shown_row, skipped
 from anima_exp.data.rows import Int32Array
 from anima_exp.data.source import Source
 
@@ -24,9 +24,9 @@ def document_report(
     source: Source,
     tokenizer: "PreTrainedTokenizerBase",
     *,
+    max_tokens: int,
     recipe: str,
     tokenizer_name: str,
-    max_tokens: int,
     issues: QualityIssues,
     heldout: int = 0,
     leaked: int = 0,
@@ -34,87 +34,62 @@ def document_report(
     show_rows: int = 3,
     show_row: int | None = None,
 ) -> DataReport:
-    """Return the report.
-
-    Args:
-        rows: every row, in the source's order.
-        heldout: how many rows are held out, of which `leaked` are in the training split too.
-        split_error: why no rows can be held out.
-        show_rows: how many rows to show, or of `show_row`, the number of a source row.
+    """Return the report. The arguments are those of `chat_report`.
 
     Raises:
         DataError: if nothing of the source row `show_row` is trained on.
     """
     meta = rows.tokens.meta
+    documents, first_rows = _documents(rows)
     tokens, trained = int(rows.lengths.sum(dtype=np.int64)), int(rows.label_counts.sum())
-    lengths = _document_lengths(rows)
+    divided = first(documents > rows.lengths[first_rows])
     reasons = (
         ("the first row", 0),
-        ("the first row of a divided document", first(np.diff(rows.tokens.rows) == 0)),
-        ("the shortest row", int(rows.lengths.argmin())),
+        ("a document of several rows", None if divided is None else int(first_rows[divided])),
     )
     shown = rows_to_show(rows, source, reasons, count=show_rows, number=show_row)
-    problems = {f"skipped: {reason}": count for reason, count in meta.reasons.items()} | {
-        "identical to an earlier row": issues.repeated,
-        "contain the text of a special token, such as </s>": meta.spelled,
-        "already begin with BOS or end with EOS": meta.ends,
-    }
-    if not split_error:
-        problems[f"held out ({heldout:,}), but identical to a training row"] = leaked
+    leaks = {f"held out ({heldout:,}), but identical to a training row": leaked}
     return DataReport(
         name=source.name,
-        size=f"{meta.read:,} {source.unit}s, {meta.chat.get('documents', 0):,} documents "
+        size=f"{meta.read:,} rows, {len(documents):,} documents, {len(rows):,} training rows "
         f"(recipe {recipe}, tokenizer {tokenizer_name})",
         facts={
             "documents": documents_line([meta], len(rows), max_tokens),
-            "trained on": f"{trained:,} of {tokens:,} tokens: all but the first of each row "
-            "(BOS, or the last token of the row before)",
+            "trained on": f"{trained:,} of {tokens:,} tokens ({trained / max(tokens, 1):.1%}); "
+            "nothing precedes the first of each row",
         },
         tokens=[TokenCount(LABELS[Kind.text], tokens, True)],
-        lengths={"document": lengths, "row": rows.lengths},
-        limits=[Limit("data.max_tokens", max_tokens, lengths)],
-        limits_title="Documents longer than a row",
-        limit_columns=("divided", "tokens beyond"),
-        kept=f"{COVERED:.0%} of the documents in one row",
-        problems=problems,
+        lengths={"document": documents, "row": rows.lengths},
+        limits=[],
+        limits_title="",
+        limit_columns=("", ""),
+        kept="",
+        problems=skipped(meta)
+        | {
+            "identical to an earlier row": issues.repeated,
+            "contain the text of a special token, such as </s>": meta.spelled,
+            "already begin with BOS or end with EOS": meta.ends,
+        }
+        | ({} if split_error else leaks),
         remarks=notes([meta], examples=len(rows), recipe=recipe),
         skipped=meta.shown,
         counts={
-            "documents": meta.chat.get("documents", 0),
-            "rows": len(rows),
+            "rows": meta.read,
+            "documents": len(documents),
             "tokens": tokens,
             "skipped": meta.skipped,
         },
-        rows=[_row(rows, source, index, why, tokenizer) for index, why in shown.items()],
+        rows=[shown_row(rows, source, index, why, 0, tokenizer) for index, why in shown.items()],
         split_error=split_error,
     )
 
 
-def _document_lengths(rows: ChatDataset) -> Int32Array:
-    """Return the tokens of each document. A document begins with every row of a new source row.
+def _documents(rows: ChatDataset) -> tuple[Int32Array, Int32Array]:
+    """Return the length of each document, and its first row.
 
-    If a source row holds several documents, they count as one.
+    A row begins with the last token of the one before it.
     """
-    _, starts = np.unique(rows.tokens.rows, return_index=True)
-    tokens = np.add.reduceat(rows.lengths, starts)
-    divided = np.diff(np.append(starts, len(rows)))
-    lengths: Int32Array = (tokens - (divided - 1)).astype(np.int32)  # rows overlap by one token
-    return lengths
-
-
-def _row(
-    rows: ChatDataset,
-    source: Source,
-    index: int,
-    reason: str,
-    tokenizer: "PreTrainedTokenizerBase",
-) -> ShownRow:
-    ids = rows[index]["input_ids"]
-    [text] = texts(tokenizer, ids, [len(ids)])
-    return ShownRow(
-        location=source.locate(rows.source_row(index)),
-        heading=f"{source.unit.capitalize()} {rows.source_row(index):,}",
-        reason=reason,
-        description=f"{len(ids):,} tokens; the loss is computed on {rows.label_counts[index]:,}",
-        parts=[Part(text, "answer", LABELS[Kind.text], len(ids), True)],
-    )
+    numbers = np.array([rows.source_row(index) for index in range(len(rows))])
+    _, starts, counts = np.unique(numbers, return_index=True, return_counts=True)
+    totals = np.add.reduceat(rows.lengths, starts) - (counts - 1)
+    return totals.astype(np.int32), starts.astype(np.int32)
