@@ -158,6 +158,13 @@ def test_the_plan_counts_the_rows_of_a_mixture_of_files(compose, files):
     assert lengths(config).largest.longest == 64
 
 
+def test_the_plan_of_unknown_parts_knows_a_total_of_rows(compose):
+    parts = ("data=mixture", "data.parts.a.source=a/b", "data.max_rows=7")
+    assert lengths(compose(*parts)).rows is None
+    assert lengths(compose(*parts, "data.mix_total=50")).rows == 50
+    assert lengths(compose(*parts, "data.mix_total=50", "data.mix_by=tokens")).rows is None
+
+
 def test_names_depend_on_what_is_in_a_part_and_not_on_where_it_is(compose, tmp_path):
     name = {}
     for place, text in (("a", "one"), ("b", "one"), ("c", "two")):

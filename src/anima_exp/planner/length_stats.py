@@ -30,8 +30,11 @@ def of_documents(lengths: npt.NDArray[np.int64], left: float, limit: int) -> Len
     return LengthStats(round(float(rows.sum()) * left), labels + 1, labels)
 
 
-def of_mixture(data: DataConfig, known: Mapping[str, LengthStats]) -> LengthStats:
-    """Return the statistics of a mixture, whose parts have these."""
+def of_mixture(data: DataConfig, found: Mapping[str, LengthStats | None]) -> LengthStats | None:
+    """Return the statistics of a mixture, whose parts have these; None if those of one are."""
+    known = {name: one for name, one in found.items() if one is not None}
+    if len(known) < len(found):
+        return None
     by_rows = data.mix_by is MixBy.rows
     available = {
         name: one.rows if by_rows else round(one.rows * one.mean_tokens)

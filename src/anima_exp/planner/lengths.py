@@ -27,7 +27,7 @@ from anima_exp.libraries import hub
 from anima_exp.planner import conversation_lengths
 from anima_exp.planner.length_stats import LengthStats, of_documents, of_mixture
 from anima_exp.planner.memory import Rows
-from anima_exp.planner.row_limits import longest_row, most_labels
+from anima_exp.planner.row_limits import longest_row, most_labels, most_rows
 from anima_exp.results import identity
 from anima_exp.system import json_files, paths
 from anima_exp.system.atomic import read_json, write_json
@@ -103,9 +103,7 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
     """
     data = config.data
     if data.parts:
-        found = each(data, lambda part: read_lengths(replace(config, data=part)))
-        known = {name: one for name, one in found.items() if one is not None}
-        return of_mixture(data, known) if len(known) == len(found) else None
+        return of_mixture(data, each(data, lambda part: read_lengths(replace(config, data=part))))
     file = tokenizer_file(config.model)
     if file is None or not data.path:
         return None
@@ -268,7 +266,7 @@ def lengths(config: RunConfig) -> Lengths:
         rows, mean = data.length_stats.rows, data.length_stats.mean_tokens
         labels = data.length_stats.mean_label_tokens
     else:
-        limits = [one for one in (data.max_train_rows, data.max_rows) if one]
+        limits = [one for one in (data.max_train_rows, most_rows(data)) if one]
         rows, mean, labels = min(limits, default=None), float(most), None
         assumed = f"{rows:,} rows, each " if rows else ""
         origin = f"unknown: assumed {assumed}as long as the limits allow, which is an upper bound"

@@ -1,6 +1,6 @@
 """Return how long a row of a data set may be, by its settings."""
 
-from anima_exp.config import DataConfig
+from anima_exp.config import DataConfig, MixBy
 from anima_exp.data import formats
 from anima_exp.data.parts import parts_of
 
@@ -21,6 +21,13 @@ def most_labels(data: DataConfig) -> int:
     if data.train_on_source or has_one_limit(data):
         return longest_row(data)
     return data.max_response_tokens
+
+
+def most_rows(data: DataConfig) -> int | None:
+    """Return the most rows that an epoch may have by the settings; None if they do not say."""
+    if data.parts:
+        return data.mix_total if data.mix_by is MixBy.rows else None
+    return data.max_rows
 
 
 def has_one_limit(data: DataConfig) -> bool:
