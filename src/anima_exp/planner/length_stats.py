@@ -30,10 +30,10 @@ def of_documents(lengths: npt.NDArray[np.int64], left: float, limit: int) -> Len
     return LengthStats(round(float(rows.sum()) * left), labels + 1, labels)
 
 
-def of_mixture(data: DataConfig, found: Mapping[str, LengthStats | None]) -> LengthStats | None:
+def of_mixture(data: DataConfig, of_parts: Mapping[str, LengthStats | None]) -> LengthStats | None:
     """Return the statistics of a mixture, whose parts have these; None if those of one are."""
-    known = {name: one for name, one in found.items() if one is not None}
-    if len(known) < len(found):
+    known = {name: one for name, one in of_parts.items() if one is not None}
+    if len(known) < len(of_parts):
         return None
     by_rows = data.mix_by is MixBy.rows
     available = {

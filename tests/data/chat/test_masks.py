@@ -43,7 +43,7 @@ FORGETS = ChatTemplate(
 
 
 def talk(*texts, system=None, thinking=()):
-    """User and assistant in turn."""
+    """User and assistant in turn"""
     turns = [Message(("user", "assistant")[n % 2], text) for n, text in enumerate(texts)]
     for n, thought in enumerate(thinking):
         turns[2 * n + 1] = Message("assistant", texts[2 * n + 1], thinking=thought)
@@ -358,12 +358,12 @@ def test_a_token_after_the_last_message_alone_does_not_end_answers():
             Conversation((Message("user", "a"), Message("user", "b"), Message("assistant", "c"))),
             "assistant",
             "the chat template does not accept this conversation: The format gemma has user and "
-            "assistant in turn.",
+            "assistant in turn",
         ),
         (
             TOOLS,
             "last",
-            "the chat template does not accept this conversation: The format gemma has no tools.",
+            "the chat template does not accept this conversation: The format gemma has no tools",
         ),
     ],
 )

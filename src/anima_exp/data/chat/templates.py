@@ -193,7 +193,7 @@ def render(
         )
     except Exception as error:  # a template is a program, which may raise anything
         raise DataError(
-            f"the chat template does not accept this conversation: {first_line(error)}"
+            f"the chat template does not accept this conversation: {first_line(error).rstrip('.')}"
         ) from error
     return [str(text) for text in texts]
 
