@@ -1,6 +1,6 @@
 """Return how long a row of a data set may be, by its settings."""
 
-from anima_exp.config import DataConfig
+from anima_exp.config import DataConfig, TrainOn
 from anima_exp.data import formats
 from anima_exp.data.parts import parts_of
 
@@ -21,6 +21,13 @@ def most_labels(data: DataConfig) -> int:
     if data.train_on_source or has_one_limit(data):
         return longest_row(data)
     return data.max_response_tokens
+
+
+def is_all_trained_on(data: DataConfig) -> bool:
+    """Return whether the loss is computed on every token of a row."""
+    if has_one_limit(data):
+        return data.train_on is TrainOn.all or formats.holds_documents(data.recipe)
+    return data.train_on_source
 
 
 def has_one_limit(data: DataConfig) -> bool:
