@@ -14,7 +14,7 @@ from anima_exp.data.dataset import prepare
 from anima_exp.data.mixture import lines
 from anima_exp.data.parts import parts_of
 from anima_exp.data.rows import ExampleDataset
-from anima_exp.errors import DataError
+from anima_exp.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -176,3 +176,15 @@ def test_text_in_a_mixture_begins_and_ends_as_alone(mixture, tmp_path):
 
 def test_a_data_set_alone_has_no_parts(files, tmp_path):
     assert prepared(local(files["pairs"]), tmp_path).parts == {}
+
+
+def test_what_the_data_says_about_prompts_is_not_for_a_part_with_conversations(mixture, tmp_path):
+    config = mixture(("pairs", "talk"), template="chatml", max_tokens=64, train_on_source=True)
+    parts = parts_of(config)
+    assert (parts["pairs"].train_on_source, parts["talk"].train_on_source) == (True, False)
+    assert len(prepared(config, tmp_path, chat_tokenizer("bytes")).train) > 0
+    own = {"talk": {"train_on_source": True}}
+    with pytest.raises(
+        ConfigError, match=r"data\.parts\.talk\.train_on_source=true is for prompts"
+    ):
+        prepared(mixture(("pairs", "talk"), parts=own), tmp_path, chat_tokenizer("bytes"))

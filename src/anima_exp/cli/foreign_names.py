@@ -24,7 +24,6 @@ each: data.max_prompt_tokens, data.max_response_tokens.
     truncation
 What becomes of a longer conversation is data.too_long=cut_end, drop_oldest, split or drop_row.
     truncation_mode truncation_strategy truncation_side excess_length_strategy
-    overlong_strategy drop_long_sequences
 It is data.max_prompt_tokens.
     source_max_len max_source_length max_prompt_length
 It is data.max_response_tokens.
@@ -58,10 +57,9 @@ It is model.adapter=FOLDER_OR_HUB_ID, which is trained further.
 It is optimizer.lora_plus_ratio.
     loraplus_lr_ratio lora_plus loraplus
 There is none, because runs train plain LoRA only.
-    use_dora dora use_rslora rslora loraplus_lr lora_bias bias modules_to_save
-    lora_modules_to_save init_lora_weights pissa pissa_init peft_use_dora peft_use_rslora
-    peft_init_lora_weights layers_to_transform rank_pattern alpha_pattern relora galore use_galore
-    prompt_tuning
+    use_dora dora use_rslora rslora loraplus_lr lora_bias bias modules_to_save lora_modules_to_save
+    init_lora_weights pissa pissa_init peft_use_dora peft_use_rslora peft_init_lora_weights
+    layers_to_transform rank_pattern alpha_pattern relora galore use_galore prompt_tuning
 It is quant=nf4 or quant=fp4.
     load_in_4bit use_4bit bits quantization_bit quantization
 It is quant=int8.
@@ -86,11 +84,7 @@ It is optimizer.min_learning_rate_ratio, a share of optimizer.learning_rate.
 It is optimizer=paged_adamw_32bit, paged_adamw_8bit or adamw.
     optim optimiser optimizer_type optimizer_name adam8bit opt
 It is optimizer.beta1 and optimizer.beta2.
-    betas
-It is optimizer.beta1.
-    adam_beta1
-It is optimizer.beta2.
-    adam_beta2
+    betas adam_beta1 adam_beta2
 It is optimizer.epsilon.
     adam_epsilon eps adam_eps optimizer_eps
 It is optimizer.weight_decay.
@@ -124,24 +118,18 @@ How a row becomes an example is data.recipe.
     dataset_format ds_type prompt_strategy formatting formatting_func
 The chat template of conversations is data.template. Other questions are put to the model by
 data.prompt_template. Rows are read by data.recipe.
-    template chat_template chat_template_path chat_template_jinja chat_template_name
-    default_chat_template conversation_template conv_template custom_template
-    tokenizer_default_fallback_chatml
-How a question is put to the model is data.prompt_template; data.recipe reads the rows.
-    prompt_style prompt_format
+    template prompt_style prompt_format chat_template chat_template_path chat_template_jinja
+    conversation_template conv_template
 data.recipe=messages and data.recipe=sharegpt read the common names of roles and fields.
     roles role_mapping role_field content_field message_property_mappings message_field_role
-    message_field_content field_messages messages_field messages_column field_human field_model
-    role_tag content_tag user_tag assistant_tag observation_tag function_tag system_tag
-    role_key content_key conversation_column
+    message_field_content field_messages messages_field field_human field_model role_tag
+    content_tag user_tag assistant_tag
 A system prompt and tools stand in each row, where data.recipe=messages reads them.
-    default_system default_system_message system_prompt system_message field_system field_tools
-    tool_format tools_column
+    default_system tool_format system_prompt system_message field_system field_tools
 Thinking is data.thinking=template, keep or drop.
     enable_thinking split_thinking drop_thinking keep_thinking reasoning_effort
-    template_thinking_key
 It is data.special_tokens_in_text=text or error.
-    split_special_tokens allow_special_tokens
+    split_special_tokens
 Rows set aside for evaluation are data.heldout_rows.
     val_size val_set_size eval_dataset_size validation_split_percentage test_size eval_size
     validation_size eval_num_samples
@@ -159,18 +147,16 @@ It is data.max_train_rows.
     max_samples max_train_rows num_train_samples
 The loss on everything is data.train_on=all for conversations, and data.train_on_source=true for
 other rows.
-    train_on_inputs train_on_prompt completion_only_loss mask_prompt mask_inputs
-    train_on_completions train_on_completions_only
+    train_on_inputs train_on_prompt completion_only_loss mask_prompt train_on_completions
 What is trained on in conversations is data.train_on=assistant, last, all or message.
-    assistant_only_loss train_on_responses_only mask_history roles_to_train last_turn_only
-    train_on_last_turn_only message_field_training train_on_assistant
+    assistant_only_loss train_on_responses_only mask_history roles_to_train train_on_last_turn_only
+    message_field_training train_on_assistant
 There is none, because the token that ends an answer is always trained on.
     train_on_eos train_on_eot eot_tokens
 There is none, because rows are tokenized once and kept in the cache.
-    preprocessing_num_workers dataloader_num_workers dataset_num_proc num_workers
-    dataset_processes num_proc overwrite_cache streaming dataloader_pin_memory
-    dataset_prepared_path remove_unused_columns dataloader_drop_last dataloader_prefetch_factor
-    dataset_text_field
+    preprocessing_num_workers dataloader_num_workers dataset_num_proc num_workers dataset_processes
+    num_proc overwrite_cache streaming dataloader_pin_memory dataset_prepared_path
+    remove_unused_columns dataloader_drop_last dataloader_prefetch_factor dataset_text_field
 Choose it by name with model=NAME, or model=local model.source=FOLDER_OR_HUB_ID.
     model_name_or_path base_model model_name pretrained_model_name_or_path model_id model_path
     base_model_name_or_path name_or_path checkpoint_dir base_model_config model_type hf_model

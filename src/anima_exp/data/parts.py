@@ -72,7 +72,10 @@ def _settings(config: DataConfig, name: str, part: MixturePart) -> DataConfig:
     own = {key: getattr(part, key) for key in _OF_A_PART}
     given = {key: value for key, value in own.items() if value is not None or key in SOURCES}
     made = replace(config, name=name, parts={}, max_train_rows=None, length_stats=None, **given)
-    if not formats.holds_conversations(made.recipe):
+    if formats.holds_conversations(made.recipe):
+        # What `data` says about prompts and responses is for the other parts.
+        made = replace(made, train_on_source=bool(part.train_on_source))
+    else:
         # What `data` says about conversations is for the other parts.
         made = replace(made, template=None, train_on=part.train_on or TrainOn.assistant)
     return replace(made, prompt_template=formats.prompt_template_of(made.recipe))

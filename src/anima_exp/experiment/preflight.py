@@ -9,7 +9,7 @@ from anima_exp.config.lookup import check_importable
 from anima_exp.data import apply_recipe, documents, formats, source
 from anima_exp.data.chat import templates
 from anima_exp.data.chat.prepare import check_no_template, check_settings
-from anima_exp.data.parts import each
+from anima_exp.data.parts import each, has_conversations
 from anima_exp.distributed.environment import RankInfo
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.evals import answers, score_names
@@ -122,19 +122,20 @@ def _check_data(data: DataConfig) -> None:
         return
     if formats.holds_documents(data.recipe):
         documents.check_settings(data)
+    elif formats.holds_conversations(data.recipe):
+        check_settings(data)
+    else:
+        check_no_template(data)
     if data.path:
         source.training_source(data)
         source.validation_source(data)
 
 
 def _check_template(config: RunConfig) -> None:
-    """Raise if the chat template does not exist, or a setting is for rows of another kind."""
-    if formats.holds_conversations(config.data.recipe):
-        check_settings(config.data)
+    """Raise if the chat template does not exist, or the tokenizer lacks its tokens."""
+    if has_conversations(config.data):
         place = config.model.tokenizer or config.model.source
         templates.check_setting(config.data.template, tokenizer_file(config.model), place=place)
-    else:
-        check_no_template(config.data)
 
 
 def check_world_size(config: RunConfig, here: RankInfo) -> int:

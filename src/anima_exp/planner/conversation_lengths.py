@@ -35,12 +35,27 @@ class ConversationLengths:
     used: int = 0
 
 
+_estimated: dict[tuple[object, ...], ConversationLengths] = {}  # a sweep's cells read a file once
+
+
 def estimate(rows: Source, data: DataConfig, tokenizer_file: Path) -> ConversationLengths:
     """Return about how long the rows of a source are, shortened as data.too_long says.
 
     Raises:
         DataError: if a row cannot be used.
     """
+    state = tokenizer_file.stat()
+    key = (
+        rows.fingerprint, data.recipe, data.on_bad_row, data.template, data.max_tokens,
+        data.too_long, data.train_on, data.thinking, tokenizer_file, state.st_size,
+        state.st_mtime_ns,
+    )  # fmt: skip
+    if key not in _estimated:
+        _estimated[key] = _estimate(rows, data, tokenizer_file)
+    return _estimated[key]
+
+
+def _estimate(rows: Source, data: DataConfig, tokenizer_file: Path) -> ConversationLengths:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(tokenizer_file))

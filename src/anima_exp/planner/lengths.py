@@ -24,7 +24,7 @@ from anima_exp.data.source import Source
 from anima_exp.errors import NewerFileError
 from anima_exp.events import note
 from anima_exp.libraries import hub
-from anima_exp.planner.conversation_lengths import ConversationLengths, estimate
+from anima_exp.planner import conversation_lengths
 from anima_exp.planner.length_stats import LengthStats, of_documents, of_mixture
 from anima_exp.planner.memory import Rows
 from anima_exp.planner.row_limits import is_all_trained_on, longest_row, most_labels
@@ -107,13 +107,13 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
         known = {name: one for name, one in found.items() if one is not None}
         return of_mixture(data, known) if len(known) == len(found) else None
     file = tokenizer_file(config.model)
-    if not data.path or file is None:
+    if file is None or not data.path:
         return None
     rows = source.training_source(data)
+    if formats.holds_conversations(data.recipe):
+        return _of_conversations(rows, data, file)
     state = file.stat()
     key = (rows.fingerprint, data.recipe, data.on_bad_row, file, state.st_size, state.st_mtime_ns)
-    if formats.holds_conversations(data.recipe):
-        return _of_conversations(rows, data, file, key)
     if key not in _counted:
         _counted[key] = _count(rows, config, file)
     prompts, responses, used = _counted[key]
@@ -133,17 +133,9 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
     )
 
 
-_estimated: dict[tuple[Any, ...], ConversationLengths] = {}
-
-
-def _of_conversations(
-    rows: Source, data: DataConfig, file: Path, key: tuple[Any, ...]
-) -> LengthStats | None:
+def _of_conversations(rows: Source, data: DataConfig, file: Path) -> LengthStats | None:
     """Return the estimated statistics; None if every conversation seems to be too long."""
-    key += (data.max_tokens, data.too_long, data.train_on, data.thinking, data.template)
-    if key not in _estimated:
-        _estimated[key] = estimate(rows, data, file)
-    found = _estimated[key]
+    found = conversation_lengths.estimate(rows, data, file)
     if not found.used:
         return None
     left = found.used

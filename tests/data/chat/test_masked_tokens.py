@@ -12,7 +12,7 @@ from support.chat_tokenizers import chat_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from anima_exp.config import BadRow, DataConfig
+from anima_exp.config import BadRow, DataConfig, MixBy, MixSize
 from anima_exp.config.data import LengthStatsConfig, RecommendedLength
 from anima_exp.data import source
 from anima_exp.data.chat import masked_tokens, rows, texts
@@ -122,7 +122,8 @@ OTHER = {
     "heldout_rows": 9, "heldout_split": "b", "heldout_path": "b", "heldout_seed": 9,
     "max_train_rows": 9, "on_bad_row": BadRow.skip, "prompt_template": "plain",
     "sample_prompts": ["b"], "exact_answers": True, "recommended": RecommendedLength(9),
-    "length_stats": LengthStatsConfig(1, 1.0, 1.0),
+    "length_stats": LengthStatsConfig(1, 1.0, 1.0), "parts": {"b": {}}, "mix_by": MixBy.tokens,
+    "mix_size": MixSize.smallest, "mix_total": 9,
 }  # fmt: skip
 CHANGED = {
     "train_on": "last", "thinking": "keep", "max_tokens": 9, "too_long": "split",

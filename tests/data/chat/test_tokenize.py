@@ -336,6 +336,15 @@ def test_what_a_template_refuses_for_another_reason_keeps_its_words(tokens_of):
     )
 
 
+@pytest.mark.parametrize("columns", [{}, {"system": "S"}])
+def test_what_the_template_refuses_has_the_number_of_the_row_as_well(tokens_of, columns):
+    """A system prompt in a column of its own is no message of the row."""
+    leaves_out = FORGETS.source.replace("m.content +", "m.content | replace('c', '') +")
+    template = replace(FORGETS, source=leaves_out)
+    says = refusal(tokens_of, row("q", "a", "p", "c") | columns, template=template)
+    assert "leaves out or changes the text of message 4: it writes" in says
+
+
 def test_a_cache_that_cannot_be_written_is_one_line(tokens_of, tmp_path):
     Path(tmp_path / "blocked").write_text("")
     assert "Choose another folder with cache_dir=FOLDER" in refusal(

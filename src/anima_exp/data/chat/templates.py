@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,9 +117,14 @@ def check_setting(setting: str | None, tokenizer_file: Path | None, *, place: st
 def _text_of(file: Path) -> str:
     """Return the text of a JSON file with its tokens as they are; "" if it is missing."""
     try:
-        text = file.read_text(encoding="utf-8")
+        return _text_as_of(file, file.stat().st_mtime_ns)
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+@lru_cache(maxsize=8)  # the cells of a sweep read a file once
+def _text_as_of(file: Path, _changed: int) -> str:
+    text = file.read_text(encoding="utf-8")
     return text.replace("\\u003c", "<").replace("\\u003e", ">")
 
 

@@ -4,6 +4,7 @@ A large source is divided over the cores. The process that reads the rows sends 
 chunks. They read the conversations, render, verify and encode them, and return rows of ids.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -103,7 +104,7 @@ class _Work:
         if isinstance(rows, DataError):
             # The template's own error names no message.
             rules.check(conversation, alternate=self.masks.refused_in_a_row)
-            raise rows
+            raise _as_numbered(rows, conversation)
         if rows[0].spells_control:
             if self.config.special_tokens_in_text is SpecialTokensInText.error:
                 raise _spelled_error(conversation, self.masks)
@@ -123,6 +124,20 @@ class _Work:
         result.counts["lacks_thinking"] += sum(
             span.lacks_thinking for row, _ in fitted for span in row.spans
         )
+
+
+def _as_numbered(error: DataError, conversation: Conversation) -> DataError:
+    """Return an error with the number that its message has in the row.
+
+    A system prompt from a column of its own, and joined messages, shift the numbers.
+    """
+
+    def number(match: re.Match[str]) -> str:
+        position = int(match[1])
+        in_row = conversation.messages[position - 1].number
+        return f"message {position if in_row is None else in_row}"
+
+    return DataError(re.sub(r"\bmessage ([1-9]\d*)\b", number, str(error), count=1))
 
 
 def _segments(row: MaskedRow, part: Part, whole: Conversation) -> list[Segment]:

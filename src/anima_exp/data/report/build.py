@@ -21,11 +21,13 @@ from anima_exp.data.chat.reading import as_read
 from anima_exp.data.chat.summary import summarize
 from anima_exp.data.chat.tokenize import tokenize as tokenize_chat
 from anima_exp.data.dataset import split_dataset
+from anima_exp.data.documents import check_settings, prepare_documents, tokenize_documents
 from anima_exp.data.encode import limits, special_ids
 from anima_exp.data.formats import Recipe
 from anima_exp.data.quality import count_issues, count_leaked
 from anima_exp.data.report.content import DataReport
 from anima_exp.data.report.conversations import chat_report
+from anima_exp.data.report.documents import document_report
 from anima_exp.data.report.examples import example_report
 from anima_exp.data.rows import ExampleDataset, TokenizedDataset
 from anima_exp.data.source import Source
@@ -67,6 +69,10 @@ def build(
     if formats.holds_conversations(config.recipe):
         return _of_conversations(
             _Reading(config, main, tokenizer, tokenizer_name, cache), stops, show_rows, show_row
+        )
+    if formats.holds_documents(config.recipe):
+        return _of_documents(
+            _Reading(config, main, tokenizer, tokenizer_name, cache), show_rows, show_row
         )
     check_no_template(config)
     return _of_examples(
@@ -123,6 +129,35 @@ def _of_examples(reading: _Reading, show_rows: int, show_row: int | None) -> Dat
     )
 
 
+def _of_documents(reading: _Reading, show_rows: int, show_row: int | None) -> DataReport:
+    config, tokenizer = reading.config, reading.tokenizer
+    check_settings(config)
+    tokens = tokenize_documents(reading.main, config, tokenizer, cache=reading.cache)
+    try:
+        own = source.validation_source(config)
+        train, held, _ = prepare_documents(
+            config, reading.main, own, tokenizer, cache=reading.cache
+        )
+        split = _Split.of(train, held)
+    except DataError as error:
+        split = _Split(error=str(error))
+    rows = ChatDataset(tokens, np.arange(len(tokens)))
+    return document_report(
+        rows,
+        reading.main,
+        tokenizer,
+        max_tokens=config.max_tokens,
+        recipe=config.recipe,
+        tokenizer_name=reading.tokenizer_name,
+        issues=count_issues(rows, before_prompt=0),
+        heldout=split.heldout,
+        leaked=split.leaked,
+        split_error=split.error,
+        show_rows=show_rows,
+        show_row=show_row,
+    )
+
+
 def _of_conversations(
     reading: _Reading, stops: Collection[int], show_rows: int, show_row: int | None
 ) -> DataReport:
@@ -153,7 +188,8 @@ def _of_conversations(
     except DataError as error:
         split = _Split(error=str(error))
     recipe, readable, read_as = _as_read(main, config)
-    special, tools = _special_rows(readable, recipe, rows)
+    with _quietly():
+        special, tools = _special_rows(readable, recipe, rows)
     unshown = ""
     if tools and not ChatPrompts(template, tokenizer).shows(tools):
         unshown = readable.locate(special[TOOLS])

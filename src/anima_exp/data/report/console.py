@@ -32,7 +32,8 @@ def show(report: DataReport, console: Console) -> None:
     console.print(_facts(report))
     console.print(_tokens(report))
     console.print(_quantiles(report))
-    console.print(_truncations(report))
+    if report.limits:
+        console.print(_truncations(report))
     console.print(_problems(report))
     for heading, line in report.remarks.items():
         console.print(Text(printable(f"{heading}: {line}")))
@@ -40,7 +41,8 @@ def show(report: DataReport, console: Console) -> None:
         console.print(Text(printable(line), style="dim"))
     if report.split_error:
         console.print(Text(printable(report.split_error)))
-    console.print(_recommendation(report))
+    if report.limits:
+        console.print(_recommendation(report))
     if not report.rows:
         return
     marks = _MARKS if console.color_system is None else ""

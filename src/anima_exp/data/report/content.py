@@ -62,7 +62,7 @@ class DataReport:
     facts: Mapping[str, str]  # lines by heading
     tokens: Sequence[TokenCount]
     lengths: Mapping[str, Int32Array]  # of rows and of their parts, by name
-    limits: Sequence[Limit]
+    limits: Sequence[Limit]  # none if nothing is cut off
     limits_title: str
     limit_columns: tuple[str, str]  # the headings of rows and tokens beyond a limit
     kept: str  # what the recommended limits keep complete: "98% of the rows"

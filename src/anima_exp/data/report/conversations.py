@@ -27,7 +27,7 @@ _TURNS = {
     Kind.user: "user's turn",
     Kind.tool: "tool results",
     Kind.assistant: "answer",
-    Kind.prompt: "system and user",
+    Kind.prompt: LABELS[Kind.prompt],
 }  # segments of these kinds are turns, whose lengths are shown
 _STYLES = {Kind.assistant: "answer", Kind.text: "answer"}  # of other kinds: their name
 _MESSAGE = re.compile(r"\bmessage \d+\b")
@@ -85,8 +85,8 @@ def chat_report(
     leaks = {f"held out ({heldout:,}), but identical to a training row": leaked}
     return DataReport(
         name=source.name,
-        size=f"{meta.read:,} {_plural(source.unit)}, {conversations:,} conversations, "
-        f"{len(rows):,} rows to train on (recipe {recipe}, tokenizer {tokenizer_name})",
+        size=f"{meta.read:,} rows, {conversations:,} conversations, "
+        f"{len(rows):,} training rows (recipe {recipe}, tokenizer {tokenizer_name})",
         facts=facts,
         tokens=[
             TokenCount(label, summary.tokens[label], kind.is_trained)
@@ -102,22 +102,18 @@ def chat_report(
         remarks=remarks,
         skipped=meta.shown,
         counts={
-            _plural(source.unit): meta.read,
+            "rows": meta.read,
             "conversations": conversations,
             "answers": summary.answers,
             "tokens": sum(summary.tokens.values()),
             "skipped": meta.skipped,
         },
         rows=[
-            _row(rows, source, index, why, cut.get(index, 0), tokenizer)
+            shown_row(rows, source, index, why, cut.get(index, 0), tokenizer)
             for index, why in shown.items()
         ],
         split_error=split_error,
     )
-
-
-def _plural(unit: str) -> str:
-    return f"{unit}s"
 
 
 def _turns(rows: ChatDataset) -> dict[str, Int32Array]:
@@ -134,11 +130,16 @@ def _turns(rows: ChatDataset) -> dict[str, Int32Array]:
     }
 
 
-def _problems(meta: Meta, issues: QualityIssues) -> dict[str, int]:
+def skipped(meta: Meta) -> dict[str, int]:
+    """Return how many rows were skipped, by reason. The numbers of messages are left out."""
     reasons: Counter[str] = Counter()
     for reason, count in meta.reasons.items():
         reasons[_MESSAGE.sub("a message", reason)] += count
-    return {f"skipped: {reason}": count for reason, count in reasons.most_common(10)} | {
+    return {f"skipped: {reason}": count for reason, count in reasons.most_common(10)}
+
+
+def _problems(meta: Meta, issues: QualityIssues) -> dict[str, int]:
+    return skipped(meta) | {
         "dropped, because it does not fit into data.max_tokens": meta.chat.get("dropped", 0),
         "identical to an earlier row": issues.repeated,
         "same questions as another row, different last answer": issues.contradicted,
@@ -172,7 +173,7 @@ def _tokens_before(
     return {index: tokens for index, tokens in longest.items() if tokens > limit}
 
 
-def _row(
+def shown_row(
     rows: ChatDataset,
     source: Source,
     index: int,
@@ -180,6 +181,11 @@ def _row(
     before: int,
     tokenizer: "PreTrainedTokenizerBase",
 ) -> ShownRow:
+    """Return a row with the texts of its segments.
+
+    Args:
+        before: how many tokens the conversation had before it was cut; 0 if it was not.
+    """
     ids, segments = rows[index]["input_ids"], rows.segments(index)
     decoded = texts(tokenizer, ids, [one.end for one in segments])
     answers = sum(one.kind is Kind.assistant for one in segments)

@@ -74,16 +74,17 @@ def _sections(report: DataReport) -> Iterator[Section]:
         "Length in tokens",
         "lengths.html.jinja",
         {"plots": _plots(report), "table": _quantiles(report)},
-        lead="Before rows are cut. Each bar covers a wider range than the one to its left.",
+        lead="Before anything is cut off. Each bar covers a wider range than the one to its left.",
     )
-    yield Section(
-        "limits",
-        "Limits",
-        report.limits_title,
-        "limits.html.jinja",
-        {"table": _truncations(report), "command": report.recommendation},
-        lead=f"Recommended are the smallest multiples of {STEP} that keep {report.kept} complete.",
-    )
+    if report.limits:
+        yield Section(
+            "limits",
+            "Limits",
+            report.limits_title,
+            "limits.html.jinja",
+            {"table": _truncations(report), "command": report.recommendation},
+            lead=f"Recommended: the smallest multiples of {STEP} that keep {report.kept} complete.",
+        )
     yield Section(
         "problems",
         "Problems",
