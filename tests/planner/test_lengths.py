@@ -85,6 +85,14 @@ def test_learning_the_prompt_makes_every_token_a_label(compose):
     assert found.largest.batch_labels == found.largest.batch_tokens
 
 
+def test_training_on_all_of_a_conversation_makes_every_token_a_label(compose):
+    answers, all_text = (
+        lengths(compose("data=sample_chat", f"data.train_on={on}")) for on in ("assistant", "all")
+    )
+    assert answers.mean_labels < 0.3 * answers.mean_tokens
+    assert all_text.mean_labels == all_text.mean_tokens == answers.mean_tokens
+
+
 def test_rows_of_one_length_make_the_longest_batch(compose):
     grouped = lengths(compose("model=llama7b", "data=alpaca"))
     mixed = lengths(compose("model=llama7b", "data=alpaca", "trainer.group_by_length=false"))

@@ -27,7 +27,12 @@ from anima_exp.libraries import hub
 from anima_exp.planner import conversation_lengths
 from anima_exp.planner.length_stats import LengthStats, of_documents, of_mixture
 from anima_exp.planner.memory import Rows
-from anima_exp.planner.row_limits import longest_row, most_labels, most_rows
+from anima_exp.planner.row_limits import (
+    is_all_trained_on,
+    longest_row,
+    most_labels,
+    most_rows,
+)
 from anima_exp.results import identity
 from anima_exp.system import json_files, paths
 from anima_exp.system.atomic import read_json, write_json
@@ -271,16 +276,15 @@ def lengths(config: RunConfig) -> Lengths:
         assumed = f"{rows:,} rows, each " if rows else ""
         origin = f"unknown: assumed {assumed}as long as the limits allow, which is an upper bound"
     mean = min(mean, float(most))
-    if data.train_on_source:
+    if is_all_trained_on(data):
         labels = mean
     elif labels is None:
         labels = mean * most_labels(data) / most
     labels = min(labels, mean)
     if rows is not None:
         rows = min(rows, data.max_train_rows or rows)
-    largest = _largest(config, most, mean, labels)
     bound = known is None and data.length_stats is None
-    return Lengths(origin, rows, mean, labels, largest, bound)
+    return Lengths(origin, rows, mean, labels, _largest(config, most, mean, labels), bound)
 
 
 def _largest(config: RunConfig, most: int, mean: float, labels: float) -> Rows:

@@ -1,6 +1,6 @@
 """Return how long a row of a data set may be, by its settings."""
 
-from anima_exp.config import DataConfig, MixBy
+from anima_exp.config import DataConfig, MixBy, TrainOn
 from anima_exp.data import formats
 from anima_exp.data.parts import parts_of
 
@@ -28,6 +28,13 @@ def most_rows(data: DataConfig) -> int | None:
     if data.parts:
         return data.mix_total if data.mix_by is MixBy.rows else None
     return data.max_rows
+
+
+def is_all_trained_on(data: DataConfig) -> bool:
+    """Return whether the loss is computed on every token of a row."""
+    if has_one_limit(data):
+        return data.train_on is TrainOn.all or formats.holds_documents(data.recipe)
+    return data.train_on_source
 
 
 def has_one_limit(data: DataConfig) -> bool:

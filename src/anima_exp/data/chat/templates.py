@@ -97,9 +97,9 @@ def check_setting(setting: str | None, tokenizer_file: Path | None, *, place: st
         tokenizer_file: the tokenizer.json, if it is on this machine.
         place: the model that it is from, for the error message.
     """
-    if setting is None:
+    if setting is None or setting == _TINY:
         return
-    if setting not in (OWN, _TINY, *NAMES):
+    if setting not in (OWN, *NAMES):
         _of_file(setting)
     elif tokenizer_file is None:
         return
