@@ -11,7 +11,7 @@ from anima_exp.config import MixBy, MixSize, MixturePart, TrainOn
 from anima_exp.data import apply_recipe
 from anima_exp.data.chat.dataset import ChatDataset
 from anima_exp.data.dataset import prepare
-from anima_exp.data.mixture import lines
+from anima_exp.data.part_counts import lines
 from anima_exp.data.parts import parts_of
 from anima_exp.data.rows import ExampleDataset
 from anima_exp.errors import ConfigError, DataError

@@ -25,7 +25,10 @@ def losses(monkeypatch):
 
     def _losses(*values):
         script = iter(values)
-        monkeypatch.setattr("anima_exp.evals.evaluator.heldout_loss", lambda *_, **__: next(script))
+        monkeypatch.setattr(
+            "anima_exp.evals.evaluator.heldout_losses",
+            lambda *_, **__: {"heldout_loss": next(script)},
+        )
 
     return _losses
 

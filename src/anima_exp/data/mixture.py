@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,36 +12,11 @@ from anima_exp.data.chat.dataset import ChatDataset
 from anima_exp.data.chat.prepare import ChatData
 from anima_exp.data.chat.segments import LABELS
 from anima_exp.data.mixed import MixedDataset, amounts, taken
+from anima_exp.data.part_counts import PartCounts
 from anima_exp.data.parts import parts_of, weights_of
 from anima_exp.data.rows import Order, TokenizedDataset
 from anima_exp.data.source import joint_fingerprint_of
 from anima_exp.data.splits import DatasetSplits, count
-
-
-@dataclass(frozen=True)
-class PartCounts:
-    """How much of one part an epoch uses. The record keeps it."""
-
-    recipe: str
-    weight: float | None
-    available: int  # its training rows, each counted once
-    rows: int  # of an epoch
-    tokens: int  # of an epoch
-    label_tokens: int  # of an epoch: those that the loss is computed on
-    share_of_rows: float  # of the epoch, 0 to 1
-    share_of_tokens: float
-    heldout: int
-    fingerprint: str  # of its source rows
-
-    @property
-    def passes(self) -> float:
-        """How often an epoch uses each training row, on average."""
-        return self.rows / self.available
-
-    @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> "PartCounts":
-        """Return the counts in a record. Fields that this version does not know are left out."""
-        return cls(**{name: kept[name] for name in cls.__dataclass_fields__ if name in kept})
 
 
 def joined(config: DataConfig, splits: Mapping[str, DatasetSplits]) -> DatasetSplits:
@@ -139,26 +113,6 @@ def _counts(
         )
         for name, part in train.items()
     }
-
-
-def lines(parts: Mapping[str, PartCounts]) -> dict[str, str]:
-    """Return one line for each part, by its heading."""
-    return {f"part {name}": _line(one) for name, one in parts.items()}
-
-
-def _line(part: PartCounts) -> str:
-    if part.rows == part.available:
-        used = f"each of {part.available:,} rows once"
-    elif part.rows < part.available:
-        used = f"{part.rows:,} of {part.available:,} rows"
-    else:
-        times, rest = divmod(part.rows, part.available)
-        more = f" or {times + 1}" if rest else ""
-        used = f"each of {part.available:,} rows {times}{more} times"
-    return (
-        f"{used}, {part.tokens:,} tokens: {part.share_of_rows:.1%} of the rows, "
-        f"{part.share_of_tokens:.1%} of the tokens; {part.heldout:,} held out ({part.recipe})"
-    )
 
 
 def _notes(splits: Mapping[str, DatasetSplits]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from anima_exp.data.mixed import MixedDataset
 from anima_exp.data.rows import ExampleDataset, TokenizedDataset
 
 if TYPE_CHECKING:
-    from anima_exp.data.mixture import PartCounts
+    from anima_exp.data.part_counts import PartCounts
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def _data(run: Overview) -> str:
 
 
 def _parts(run: Overview) -> dict[str, str]:
-    from anima_exp.data.mixture import lines
+    from anima_exp.data.part_counts import lines
 
     return lines(run.setup.data.parts)
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from anima_exp.data import mixture
+from anima_exp.data import part_counts
 from anima_exp.data.chat import summary
 from anima_exp.data.chat.summary import ChatSummary
-from anima_exp.data.mixture import PartCounts
+from anima_exp.data.part_counts import PartCounts
 from anima_exp.display.console import duration
 from anima_exp.model_card import origin
 from anima_exp.results.record import Record
@@ -65,7 +65,7 @@ def _chat_or_truncation(record: Record) -> Facts:
     if record.parts:
         counts = {name: PartCounts.of(one) for name, one in record.parts.items()}
         cut = f"{rows['truncated_prompts']:,} prompts, {rows['truncated_responses']:,} responses"
-        return [*mixture.lines(counts).items(), *chat, ("truncated", cut)]
+        return [*part_counts.lines(counts).items(), *chat, ("truncated", cut)]
     if chat:
         return chat
     return [

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from anima_exp.data.chat.dataset import ChatDataset
-from anima_exp.data.chat.masks import ChatMasks
 from anima_exp.data.chat.segments import LABELS
+
+if TYPE_CHECKING:  # a model card reads the summary without numpy
+    from anima_exp.data.chat.dataset import ChatDataset
+    from anima_exp.data.chat.masks import ChatMasks
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class ChatSummary:
 
 
 def summarize(
-    rows: ChatDataset, masks: ChatMasks, *, max_tokens: int, too_long: str
+    rows: "ChatDataset", masks: "ChatMasks", *, max_tokens: int, too_long: str
 ) -> ChatSummary:
     """Return what is learned from rows that were made with `masks`."""
     by_kind = rows.tokens_by_kind.sum(axis=0)
