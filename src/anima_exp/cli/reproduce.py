@@ -39,7 +39,13 @@ def reproduce(settings: Mapping[str, Any]) -> Reproduction:
     Args:
         settings: flattened, as a record has them, or as settings.json of an unfinished run.
     """
-    groups = _groups(settings)
+    # A mixture needs its parts to compose. Their settings are in no list of settings.
+    parts = [
+        assignment(key, value)
+        for key, value in settings.items()
+        if key.startswith("data.parts.") and value is not None
+    ]
+    groups = [*_groups(settings), *parts]
     try:
         base = identity.flatten(_composed(groups))
     except AnimaError:

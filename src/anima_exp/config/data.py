@@ -19,10 +19,10 @@ class BadRow(StrEnum):
 class TrainOn(StrEnum):
     """The messages of a conversation that enter the loss."""
 
-    assistant = "assistant"  # every answer
-    last = "last"  # the last answer
+    assistant = "assistant"  # every answer whose message does not say train=false
+    last = "last"  # the last of these answers
     all = "all"  # every token, questions and template included
-    message = "message"  # the answers whose message does not say train=false
+    message = "message"  # as assistant, but a flag on another message is an error
 
 
 class Thinking(StrEnum):

@@ -93,6 +93,7 @@ Render = Callable[[Put], str]  # fills in a template; its argument transforms ea
 
 # Unicode reserves these two for internal use, so no exchanged text contains them.
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
+_HIDDEN = re.compile(f"{_OPEN}([0-9]{{1,9}}){_CLOSE}")
 
 
 class TextEncoder:
@@ -199,7 +200,11 @@ class TextEncoder:
 
     def show(self, hidden: str) -> str:
         """Return the text from which `hide` made `hidden`."""
-        return re.sub(f"{_OPEN}([0-9]+){_CLOSE}", lambda match: self._names[int(match[1])], hidden)
+        return _HIDDEN.sub(self._shown, hidden)
+
+    def _shown(self, match: re.Match[str]) -> str:
+        number = int(match[1])
+        return self._names[number] if number < len(self._names) else match[0]
 
     def _bos_shown(self, hidden: str) -> str:
         """Let BOS at the start of a prompt be the token, even in a user's text."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from anima_exp.data.parts import parts_of, weights_of
 from anima_exp.data.rows import Order, TokenizedDataset
 from anima_exp.data.source import joint_fingerprint_of
 from anima_exp.data.splits import DatasetSplits, count
+from anima_exp.errors import DataError
 
 
 def joined(config: DataConfig, splits: Mapping[str, DatasetSplits]) -> DatasetSplits:
@@ -28,6 +30,7 @@ def joined(config: DataConfig, splits: Mapping[str, DatasetSplits]) -> DatasetSp
     Raises:
         ConfigError: if an epoch would have too many rows.
     """
+    splits, notes = _without_heldout_of_others(config, splits)
     train = {
         name: splits[name].train.with_order(splits[name].train.order[numbers])
         for name, numbers in _numbers(config, splits).items()
@@ -44,10 +47,60 @@ def joined(config: DataConfig, splits: Mapping[str, DatasetSplits]) -> DatasetSp
             skipped=sum(one.counts.skipped for one in splits.values()),
         ),
         fingerprint=joint_fingerprint_of({name: one.fingerprint for name, one in splits.items()}),
-        notes=_notes(splits),
+        notes=_notes(splits) | notes,
         chat=_chat(train, splits),
         parts=_counts(config, train, splits),
     )
+
+
+def _without_heldout_of_others(
+    config: DataConfig, splits: Mapping[str, DatasetSplits]
+) -> tuple[dict[str, DatasetSplits], dict[str, str]]:
+    """Return the parts without training rows that another part of the same source holds out.
+
+    Returns:
+        the parts by name, and the remarks about rows that were left out.
+
+    Raises:
+        DataError: if a part has no training row left.
+    """
+    settings = parts_of(config)
+    result, said = dict(splits), []
+    for name, one in splits.items():
+        others = [
+            splits[other].heldout
+            for other in splits
+            if other != name and _heldout_place(settings[other]) == _place(settings[name])
+        ]
+        held = {rows.source_row(number) for rows in others for number in range(len(rows))}
+        if not held:
+            continue
+        rows = one.train
+        kept = np.array([rows.source_row(number) not in held for number in range(len(rows))])
+        if kept.all():
+            continue
+        if not kept.any():
+            raise DataError(
+                f"data.parts.{name}: other parts of the same source hold out all its rows. Give "
+                "all of them the same heldout_rows."
+            )
+        result[name] = replace(one, train=rows.with_order(rows.order[kept]))
+        said.append(f"{name}: {(~kept).sum():,} rows that another part of its source holds out")
+    return result, {"not trained on": "; ".join(said)} if said else {}
+
+
+def _place(part: DataConfig) -> tuple[object, ...]:
+    """Return where the training rows of a part come from."""
+    if part.path:
+        return (str(Path(part.path).expanduser().resolve()),)
+    return (part.source, part.subset, part.data_files, part.split, part.revision)
+
+
+def _heldout_place(part: DataConfig) -> tuple[object, ...]:
+    """Return where the held-out rows of a part come from."""
+    if part.heldout_path:
+        return _place(replace(part, path=part.heldout_path))
+    return _place(replace(part, split=part.heldout_split or part.split))
 
 
 def _numbers(config: DataConfig, splits: Mapping[str, DatasetSplits]) -> dict[str, Order]:

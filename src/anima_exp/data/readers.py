@@ -17,7 +17,6 @@ from typing import IO, cast
 
 from anima_exp.config.lookup import closest
 from anima_exp.data import file_checks
-from anima_exp.data.arrow_rows import without_added_fields
 from anima_exp.data.example import Row
 from anima_exp.errors import DataError, first_line
 from anima_exp.system.paths import expanded, is_file, is_folder
@@ -181,7 +180,7 @@ def _parquet(file: Path) -> Iterator[NumberedRow]:
             for batch in table.iter_batches(batch_size=1000):
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, without_added_fields(row)
+                    yield number, row
     except ArrowException as error:
         raise DataError(f"{file} is not Parquet: {first_line(error)}") from error
 
@@ -210,6 +209,11 @@ _READERS: dict[str, Reader] = {
     ".parquet": _parquet,
     _TXT: _txt,
 }
+
+
+def is_arrow(file: Path) -> bool:
+    """Return whether the objects of a column all have the same fields (data/arrow_rows.py)."""
+    return _reader(file) is _parquet
 
 
 def known_suffix(file: Path, *, plain_text: bool = False) -> str | None:

@@ -49,8 +49,7 @@ def orders(
 
     Args:
         rows: the source row of each training example, ascending.
-        held_rows: the same of the examples from which held-out ones are taken. They may be
-            another reading of the same source rows, which alone decides what is held out.
+        held_rows: the same of the examples from which held-out ones are taken.
         own_source: the held-out rows have a source of their own.
 
     Raises:
@@ -62,15 +61,44 @@ def orders(
         # A separate held-out source may have fewer rows than data.heldout_rows. Then all are used.
         held_order = first(shuffled(len(held_rows), seed=seed), config.heldout_rows)
     else:
-        order, held_order = split(held_rows, heldout=config.heldout_rows, seed=seed)
-        if held_rows is not rows:
-            others = np.flatnonzero(~np.isin(rows, held_rows))  # only this reading can use them
-            order = np.concatenate([_same_rows(held_rows[order], rows), others])
-            if not len(order):
-                raise DataError(
-                    f"data.heldout_rows={config.heldout_rows} leaves nothing to train on: all rows "
-                    "that can be trained on are held out. Hold out fewer."
-                )
+        order, held_order = split(rows, heldout=config.heldout_rows, seed=seed)
+    return first(order, config.max_train_rows), held_order
+
+
+def orders_of_read(
+    config: DataConfig,
+    rows: npt.NDArray[np.int64],
+    held_rows: npt.NDArray[np.int64],
+    *,
+    read: npt.NDArray[np.int64] | None,
+) -> tuple[Order, Order]:
+    """Return the same as `orders`, but draw from all source rows, usable or not.
+
+    Which conversations can be used depends on settings, such as data.max_tokens. Drawn from all
+    rows, a held-out row is never a training row of a run with other settings.
+
+    Args:
+        read: the numbers of all source rows; None if the held-out rows have a source of their own.
+
+    Raises:
+        DataError: if nothing would be left to train on, or no held-out row can be used.
+    """
+    if read is None:
+        return orders(config, rows, held_rows, own_source=True)
+    check_heldout(config.heldout_rows, of=len(read))
+    drawn = read[shuffled(len(read), seed=config.heldout_seed)]
+    order = _same_rows(drawn[config.heldout_rows :], rows)
+    held_order = _same_rows(drawn[: config.heldout_rows], held_rows)
+    if not len(order):
+        raise DataError(
+            f"data.heldout_rows={config.heldout_rows} leaves nothing to train on: all rows that "
+            "can be trained on are held out. Hold out fewer."
+        )
+    if config.heldout_rows and not len(held_order):
+        raise DataError(
+            f"data.heldout_rows={config.heldout_rows}: none of the rows held out can be used. They "
+            f"are drawn from all {len(read)} rows. Hold out more, or give data.heldout_path=FILE."
+        )
     return first(order, config.max_train_rows), held_order
 
 
@@ -91,7 +119,8 @@ def check_heldout(heldout: int, *, of: int) -> None:
             + (
                 f"are {of} rows. Hold out fewer, for example data.heldout_rows={max(1, of // 10)}."
                 if of > 1
-                else f"is {of} row. A run with held-out rows needs two rows or more."
+                else f"is {of} row. A run with held-out rows needs two rows or more. To train without "
+                "them, add data.heldout_rows=0 evals=[]."
             )
         )
 

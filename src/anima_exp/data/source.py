@@ -11,7 +11,6 @@ from typing import Any
 from anima_exp.config import DataConfig
 from anima_exp.config.data import GENERATED
 from anima_exp.data import readers
-from anima_exp.data.arrow_rows import without_added_fields
 from anima_exp.data.readers import NumberedRow
 from anima_exp.errors import DataError, first_line, without_password
 from anima_exp.libraries import hub
@@ -26,6 +25,7 @@ class Source:
     unit: str  # what a row's number counts: row or line
     fingerprint: str  # differs if the rows differ
     read: Callable[[], Iterator[NumberedRow]]
+    from_arrow: bool = False  # the objects of a column all have the same fields
 
     def locate(self, number: int) -> str:
         """Return the position of a row for messages: `train.jsonl, line 3`."""
@@ -108,6 +108,7 @@ def _file(path: str, *, key: str, limit: int | None) -> Source:
         unit=readers.row_or_line(file),
         fingerprint=_digest(readers.known_suffix(file, plain_text=True), content, limit),
         read=lambda: islice(readers.rows(file), limit),
+        from_arrow=readers.is_arrow(file),
     )
 
 
@@ -149,8 +150,7 @@ def _hub(config: DataConfig, split: str, *, limit: int | None) -> Source:
         try:
             with hub.no_retries(str(config.source)):
                 rows = load_dataset(**chosen, split=split, streaming=limit is not None)
-                for number, row in enumerate(islice(rows, limit), start=1):
-                    yield number, without_added_fields(row)
+                yield from enumerate(islice(rows, limit), start=1)
         except Exception as error:  # a server, a proxy or a broken archive may raise anything
             raise _hub_error(config, split, error) from error
 
@@ -165,6 +165,7 @@ def _hub(config: DataConfig, split: str, *, limit: int | None) -> Source:
         unit="row",
         fingerprint=_digest(identity, split, limit),
         read=read,
+        from_arrow=True,
     )
 
 

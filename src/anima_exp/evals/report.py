@@ -27,11 +27,13 @@ from anima_exp.evals.evaluator import (
 from anima_exp.evals.multiple_choice.measure import export
 from anima_exp.events import emit, following, listening, say
 from anima_exp.inference.saved_model import (
+    find_run_of_adapter,
     load_saved_model,
     model_label,
     record,
     use_saved_template,
 )
+from anima_exp.inference.saved_template import with_saved_template
 from anima_exp.results import identity, provenance
 from anima_exp.system import json_files, paths
 from anima_exp.system.atomic import user_output, write_json
@@ -72,11 +74,13 @@ def _run(config: EvaluateConfig, world: ProcessGroup) -> dict[str, float]:
     formats.for_answers(config.data.prompt_template, key="data.prompt_template")
     heldout: TokenizedDataset | tuple[()] = ()
     tokenizer, stops = load_tokenizer(config.model), generation_stops(config.model)
+    if config.adapter and find_run_of_adapter(config.adapter) is None:
+        use_saved_template(tokenizer, config)  # nothing else says how its rows were put
     on = config.evals
     if on.heldout or on.custom or (on.exact_match and config.data.exact_answers):
         cache = paths.cache(config.cache_dir)
         heldout = world.main_process_first(
-            lambda: prepare(config.data, tokenizer, cache=cache, stops=stops)
+            lambda: prepare(with_saved_template(config), tokenizer, cache=cache, stops=stops)
         ).heldout
     use_saved_template(tokenizer, config)  # the rows are put in the template of data.template
     evals = world.main_process_first(lambda: prepare_evals(config, tokenizer, heldout))

@@ -15,6 +15,7 @@ from anima_exp.data.splits import DatasetSplits
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.evals.evaluator import PreparedEvals, check_positions, prepare_evals
 from anima_exp.experiment.model_setup import load_model
+from anima_exp.inference.saved_template import warn_of_other_template
 from anima_exp.model import adapter_files
 from anima_exp.model.base_config import generation_stops
 from anima_exp.model.hashed_dropout import DropoutKeys
@@ -78,6 +79,8 @@ def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
         lambda: prepare(config.data, tokenizer, cache=cache, stops=stops)
     )
     if data.chat:
+        if config.model.adapter and world.is_main:
+            warn_of_other_template(config.model.adapter, data.chat.template)
         data.chat.use(tokenizer)
     _check_ids(config, tokenizer, data)
     evals = world.main_process_first(lambda: prepare_evals(config, tokenizer, data.heldout))

@@ -3,12 +3,17 @@
 The vocabulary is always that of the base's tokenizer.
 """
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anima_exp.config import DataConfig, UseConfig
+from anima_exp.data.chat.templates import ChatTemplate
 from anima_exp.errors import ModelError, first_line
 from anima_exp.events import warn
 from anima_exp.model import adapter_files
 from anima_exp.system import json_files
+from anima_exp.system.paths import known_path
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -17,6 +22,20 @@ Template = str | dict[str, str]  # one template, or one for each name: default, 
 
 _SETTINGS = "tokenizer_config.json"
 _FILES = {"default": "chat_template.jinja", "tool_use": "additional_chat_templates/tool_use.jinja"}
+
+
+def with_saved_template(config: UseConfig) -> DataConfig:
+    """Return the settings of the data, with the run's own copy of a template that has gone."""
+    data = config.data
+    if not (config.run and data.template and data.template.endswith(".jinja")):
+        return data
+    if known_path(data.template).is_file():
+        return data
+    for part in ("adapter", "model"):
+        copy = Path(config.run) / part / _FILES["default"]
+        if copy.is_file():
+            return replace(data, template=str(copy))
+    return data
 
 
 def use_template_of(
@@ -73,3 +92,21 @@ def _by_name(value: Any) -> dict[str, str]:
         return {"default": value}
     entries = value if isinstance(value, list) else []
     return {str(one["name"]): str(one["template"]) for one in entries if isinstance(one, dict)}
+
+
+def warn_of_other_template(adapter: str, template: ChatTemplate) -> None:
+    """Warn if `model.adapter` was trained in another chat template than it is trained in now.
+
+    Raises:
+        ModelError: if there is no such adapter.
+    """
+    try:
+        saved, _ = _read(adapter, "model.adapter")
+    except (OSError, ValueError):  # the adapter's own files are checked when it is loaded
+        return
+    source = saved.get("default") if isinstance(saved, dict) else saved
+    if source and not source.endswith(template.source):  # before it may stand its EOS token
+        warn(
+            f"model.adapter={adapter} was trained in another chat template than {template}. To "
+            f"keep its own, add data.template={adapter.rstrip('/')}/{_FILES['default']}."
+        )

@@ -21,6 +21,7 @@ from anima_exp.data.micro_batch import MicroBatch, pack_rows
 from anima_exp.data.rows import TokenizedDataset
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.inference import saved_model
+from anima_exp.inference.saved_template import with_saved_template
 from anima_exp.model.base import check_context, device, load_base
 from anima_exp.model.base_config import generation_stops
 from anima_exp.model.chunked_loss import head_of, logits_of
@@ -152,7 +153,8 @@ def heldout_rows(config: MergeConfig) -> TokenizedDataset:
     """
     cache = paths.cache(config.cache_dir)
     tokenizer, stops = load_tokenizer(config.model), generation_stops(config.model)
-    rows = prepare(config.data, tokenizer, cache=cache, stops=stops).heldout
+    data = with_saved_template(config)
+    rows = prepare(data, tokenizer, cache=cache, stops=stops).heldout
     if not int(rows.label_counts[: config.verify_rows].clip(min=0).sum()):
         raise ConfigError(
             f"data={config.data.name} has no held-out rows, so the merged model cannot be "

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import Thinking
 from anima_exp.data.formats import CHAT
-from anima_exp.data.prompts import ChatOptions, Prompter
 from anima_exp.display import tables
 from anima_exp.display.tables import Column
 from anima_exp.errors import RunError, first_line
@@ -96,6 +95,8 @@ class Chat:
     @classmethod
     def of(cls, record: Record, tokenizer: "PreTrainedTokenizerBase") -> "Chat | None":
         """Return it for a run that is prompted in a chat template; None for others."""
+        from anima_exp.data.prompts import ChatOptions, Prompter  # imports numpy
+
         if not (snippets.is_chat(record.settings) and tokenizer.chat_template):
             return None
         asked = snippets.chat_question(record.settings, str(tokenizer.chat_template))

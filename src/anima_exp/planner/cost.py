@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from anima_exp.config import ActivationCheckpointing, RunConfig
+from anima_exp.config.checks import check_length
 from anima_exp.display.notebook import html_table, text_table
 from anima_exp.display.tables import Column
 from anima_exp.display.units import format_count, hours, size
@@ -193,7 +194,9 @@ def cost(config: RunConfig) -> Cost:
     Raises:
         ModelError: if the model's config.json cannot be read or is not supported.
         DataError: if a row of the data file cannot be used.
+        ConfigError: if the settings do not say how long to train.
     """
+    check_length(config)
     shape, found = find_shape(config.model), lengths(config)
     num_gpus = config.trainer.num_gpus or config.launcher.gpus_per_job
     on_gpus = [by_processes(shape, config, found, gpu_type, num_gpus) for gpu_type in GPU_TYPES]

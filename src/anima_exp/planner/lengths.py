@@ -143,8 +143,7 @@ def _of_conversations(rows: Source, data: DataConfig, file: Path) -> LengthStats
         return None
     left = found.used
     if source.validation_source(data) is None:
-        split.check_heldout(data.heldout_rows, of=found.used)
-        left -= data.heldout_rows
+        left = max(left - data.heldout_rows, 1)  # an estimate refuses nothing
     return LengthStats(
         rows=round(len(found.tokens) * left / found.used),
         mean_tokens=float(np.mean(found.tokens)),

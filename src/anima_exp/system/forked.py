@@ -6,7 +6,10 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
+
+from anima_exp.errors import DataError
 
 _MOST_WORKERS = 16
 
@@ -43,6 +46,11 @@ def map_forked(
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                "A process that prepares the data was ended, probably because memory ran out. "
+                "Start the command again with fewer cores, for example: taskset -c 0 COMMAND."
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -5,6 +5,7 @@ starts.npy          int64  where each row starts in ids, and where the last one 
 rows.npy            int64  which source row it came from
 segments.npy        int32  [S, 4]: the end of each segment in its row, its kind, message and turn
 segment_starts.npy  int64  where the segments of each row start, and where the last ones end
+read.npy            int64  the numbers of all source rows, those without a row here included
 meta.json                  statistics of what was read; SHA-256 of the other files
 """
 
@@ -28,7 +29,7 @@ from anima_exp.system import json_files
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_ARRAYS = ("ids", "starts", "rows", "segments", "segment_starts")
+_ARRAYS = ("ids", "starts", "rows", "segments", "segment_starts", "read")
 # Raise it when the layout of the files changes, or when this package reads or renders some
 # conversation in another way. It stands for the code of data/chat in the key.
 _FORMAT = 1
@@ -44,6 +45,7 @@ class MaskedTokens:
     rows: npt.NDArray[np.int64]  # [N]
     _segments: npt.NDArray[np.int32]  # [S, 4]
     _segment_starts: npt.NDArray[np.int64]  # [N + 1]
+    read: npt.NDArray[np.int64]  # ascending
     meta: Meta
 
     def __len__(self) -> int:
@@ -92,12 +94,12 @@ def open_masked_tokens(folder: Path) -> MaskedTokens:
         NewerFileError: if a later version of anima-exp wrote it.
     """
     kept, arrays = open_arrays(folder, _ARRAYS, json_files.MASKED_TOKENS)
-    ids, starts, rows, segments, segment_starts = arrays
+    ids, starts, rows, segments, segment_starts, read = arrays
     meta = meta_of(kept, folder)
     fits = len(starts) - 1 == len(rows) == len(segment_starts) - 1 and starts[-1] == len(ids)
-    if not fits or segment_starts[-1] != len(segments):
+    if not fits or segment_starts[-1] != len(segments) or segments.shape[1:] != (4,):
         raise ValueError(f"{folder}: its files do not belong together")
-    return MaskedTokens(folder, ids, starts, rows, segments, segment_starts, meta)
+    return MaskedTokens(folder, ids, starts, rows, segments, segment_starts, read, meta)
 
 
 class MaskedTokenWriter:
@@ -108,6 +110,7 @@ class MaskedTokenWriter:
         self._folder = ArrayFolder(target)
         self._starts, self._segment_starts = [0], [0]
         self._rows: list[int] = []
+        self._read: list[int] = []
         self._segments: list[tuple[int, int, int, int]] = []
 
     def __enter__(self) -> "MaskedTokenWriter":
@@ -122,7 +125,8 @@ class MaskedTokenWriter:
     def add(
         self, source_row: int, rows: Iterable[tuple[npt.NDArray[np.int32], Sequence[Segment]]]
     ) -> None:
-        """Add the ids and segments of all rows of one source row."""
+        """Add the ids and segments of all rows of one source row. There may be none."""
+        self._read.append(source_row)
         for ids, segments in rows:
             self._folder.append(ids)
             self._starts.append(self._starts[-1] + len(ids))
@@ -141,6 +145,7 @@ class MaskedTokenWriter:
             "rows": np.array(self._rows, dtype=np.int64),
             "segments": np.array(self._segments, dtype=np.int32).reshape(-1, 4),
             "segment_starts": np.array(self._segment_starts, dtype=np.int64),
+            "read": np.unique(np.array(self._read, dtype=np.int64)),
         }
         return self._folder.commit(
             arrays, asdict(self.meta), json_files.MASKED_TOKENS, opened=open_masked_tokens
@@ -167,6 +172,7 @@ def key(
         template.fingerprint,
         tokenizer.backend_tokenizer.to_str(),
         [tokenizer.bos_token_id, tokenizer.eos_token_id, *sorted(stops)],
+        sorted(map(str, tokenizer.special_tokens_map.items())),  # a template may write any of them
         [config.train_on.value, config.thinking.value],
         [config.max_tokens, config.too_long.value, config.special_tokens_in_text.value],
     ]

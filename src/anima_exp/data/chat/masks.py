@@ -78,8 +78,9 @@ class ChatMasks:
             print(tokenizer.decode(row.ids[row.mask]))
 
     Args:
-        train_on: `assistant`: all answers. `last`: the last one. `message`: those whose message
-            does not say `train=False`. `all`: the whole text, as the template shows it.
+        train_on: `assistant`: the answers whose message does not say `train=False`. `last`: the
+            last of these. `message`: the same, but a flag on another role is an error. `all`: the
+            whole text, as the template shows it.
         thinking: `template`: as the template shows it, in its default mode. `keep`: each answer in
             the mode in which it was written, and its thinking must be in it. `drop`: none.
         stops: the ids at which generation stops, in addition to EOS. They matter only for templates

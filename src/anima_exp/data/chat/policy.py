@@ -11,6 +11,13 @@ from anima_exp.errors import DataError
 SWITCH = "enable_thinking"  # the variable by which templates switch thinking on and off
 
 
+class NothingTrainedError(DataError):
+    """The row itself says that none of its answers is trained on.
+
+    Such a conversation is left out and counted. It is not a bad row.
+    """
+
+
 def with_thinking(conversation: Conversation, thinking: Thinking) -> Conversation:
     """Return the conversation, with `thinking=drop` without any thinking."""
     if thinking != "drop":
@@ -40,8 +47,6 @@ def trained(messages: Sequence[Message], train_on: TrainOn) -> list[int]:
     if train_on == "all":  # up to the last message
         return [len(messages) - 1]
     answers = [number for number, message in enumerate(messages) if message.role == "assistant"]
-    if train_on == "last":
-        answers = answers[-1:]
     if train_on == "message":
         for number, message in enumerate(messages, 1):
             if message.train and message.role != "assistant":
@@ -49,8 +54,11 @@ def trained(messages: Sequence[Message], train_on: TrainOn) -> list[int]:
                     f"message {number} is to be trained on, but its role is {message.role}; "
                     "data.train_on=message trains on assistant messages only"
                 )
-        # A message that says nothing is trained on, as in OpenAI's and other formats.
-        answers = [number for number in answers if messages[number].train is not False]
+    # A message that says nothing is trained on, as in OpenAI's and other formats.
+    wanted = [number for number in answers if messages[number].train is not False]
+    if answers and not wanted:
+        raise NothingTrainedError("every answer of the conversation says that it is not trained on")
+    answers = wanted[-1:] if train_on == "last" else wanted
     if not answers:
         raise DataError("no message of the conversation is trained on")
     for number in answers:

@@ -12,7 +12,7 @@ from anima_exp.data.chat.masks import ChatMasks
 from anima_exp.data.chat.summary import ChatSummary, summarize
 from anima_exp.data.chat.templates import ChatTemplate
 from anima_exp.data.chat.tokenize import tokenize
-from anima_exp.data.rows import orders
+from anima_exp.data.rows import orders_of_read
 from anima_exp.data.source import Source
 from anima_exp.data.token_cache import Meta
 from anima_exp.errors import ConfigError
@@ -90,7 +90,8 @@ def prepare_chat(
     if config.heldout_rows and (own is not None or held_config is not config):
         held_masks = ChatMasks(template, tokenizer, held_config.train_on, config.thinking, stops)
         held_tokens = tokenize(own or main, held_config, held_masks, cache=cache)
-    order, held_order = orders(config, tokens.rows, held_tokens.rows, own_source=own is not None)
+    read = tokens.read if own is None else None
+    order, held_order = orders_of_read(config, tokens.rows, held_tokens.rows, read=read)
     train, heldout = ChatDataset(tokens, order), ChatDataset(held_tokens, held_order)
     metas = [tokens.meta] if own is None else [tokens.meta, held_tokens.meta]
     summary = summarize(train, masks, max_tokens=config.max_tokens, too_long=config.too_long.value)

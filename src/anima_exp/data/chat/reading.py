@@ -1,10 +1,12 @@
 """Decide how a source of conversations is read: data.recipe=auto, and OASST1's single messages."""
 
 from collections.abc import Iterator
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 
 from anima_exp.config import DataConfig
 from anima_exp.data import formats
+from anima_exp.data.arrow_rows import without_added_fields
 from anima_exp.data.chat import recognize
 from anima_exp.data.chat.any_shape import recipe_of
 from anima_exp.data.chat.texts import is_tree_message, oasst1_trees
@@ -26,13 +28,33 @@ def as_read(source: Source, config: DataConfig) -> tuple[Source, Recipe]:
         ConfigError: if there is no such recipe.
         DataError: if data.recipe=auto does not recognize the rows.
     """
+    if source.from_arrow:
+        source = replace(source, read=partial(_cleaned, source), from_arrow=False)
     if config.recipe == formats.AUTO:
         found = recognize.auto_of(source)
-        say(f"data     {source.name} is read as {found.recipe}: {found.reason}")
+        _say_once(f"data     {source.name} is read as {found.recipe}: {found.reason}")
         return source, recipe_of(found.recipe)
     if config.recipe == "oasst1_chat":
         source = _joined(source)
     return source, formats.recipe(config.recipe)
+
+
+_said: set[str] = set()
+
+
+def _say_once(line: str) -> None:
+    """Say a line once in a process, although a source may be read several times."""
+    if line not in _said:
+        _said.add(line)
+        say(line)
+
+
+def _cleaned(source: Source) -> Iterator[NumberedRow]:
+    for number, row in source.read():
+        if isinstance(row, DataError):
+            yield number, row
+        else:
+            yield number, without_added_fields(dict(row))
 
 
 def _joined(source: Source) -> Source:

@@ -76,8 +76,11 @@ def _check_alone(message: Message, position: int) -> None:
             raise _error(
                 message, position, f"the arguments of '{shown(call.name)}' are not an object"
             )
-    if has_lone_surrogate("\n".join(_texts(message))):
+    text = "\n".join(_texts(message))
+    if has_lone_surrogate(text):
         raise _error(message, position, "it contains half a character (a lone surrogate)")
+    if "\ufdd0" in text or "\ufdd1" in text:  # data/encode.py hides control tokens with them
+        raise _error(message, position, "it contains U+FDD0 or U+FDD1, which are no characters")
 
 
 def _texts(message: Message) -> Iterable[str]:

@@ -75,6 +75,15 @@ def lines(summary: ChatSummary) -> dict[str, str]:
             f"{_many(counts['rewritten'], 'conversation')}, so {_many(rows, 'row')} with "
             f"{counts['more_tokens']:,} tokens are added"
         )
+    if answers := counts.get("answers_left_out"):
+        said["flags"] = (
+            f"{_many(answers, 'answer')} not trained on, because the message says so (train, "
+            "weight or loss_weight)"
+        )
+    if talks := counts.get("untrained"):
+        said["left out"] = (
+            f"{_many(talks, 'conversation')} in which every answer says that it is not trained on"
+        )
     if hidden := counts.get("tools_left_out"):
         said["tools"] = (
             f"{_many(hidden, 'conversation')} with tools that the template does not show; "
@@ -113,7 +122,7 @@ def _shortened(summary: ChatSummary) -> dict[str, str]:
         "too long": (
             f"{long:,} of {_many(counts['conversations'], 'conversation')} have more than "
             f"{summary.max_tokens:,} tokens (data.max_tokens, data.too_long={summary.too_long}): "
-            f"{', '.join(results) or 'nothing left out'}"
+            f"{', '.join(results) or 'turns are left out until they fit'}"
         )
     }
 

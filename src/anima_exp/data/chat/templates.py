@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anima_exp.errors import ConfigError, DataError, first_line
-from anima_exp.system.paths import expanded
+from anima_exp.system.paths import expanded, tiny_base
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -192,9 +192,10 @@ def render(
             **(variables or {}),
         )
     except Exception as error:  # a template is a program, which may raise anything
-        raise DataError(
-            f"the chat template does not accept this conversation: {first_line(error).rstrip('.')}"
-        ) from error
+        reason = first_line(error).rstrip(".")
+        if reason.endswith("has no tools"):
+            reason += ". Templates with tools are chatml, llama3 and, for model=tiny, tiny"
+        raise DataError(f"the chat template does not accept this conversation: {reason}") from error
     return [str(text) for text in texts]
 
 
@@ -216,16 +217,17 @@ def refused_in_a_row(
 def shows_tools(template: ChatTemplate, tokenizer: "PreTrainedTokenizerBase") -> bool:
     """Return whether the template writes the tools of a conversation, or refuses them."""
     probe = {"name": "probed_tool", "description": "", "parameters": {"type": "object"}}
-    try:
-        [text] = render(
-            template,
-            tokenizer,
-            [[{"role": "user", "content": "a"}]],
-            tools=[{"type": "function", "function": probe}],
-        )
-    except DataError:
-        return True
-    return "probed_tool" in text
+    system, user = {"role": "system", "content": "a"}, {"role": "user", "content": "a"}
+    for messages in ([user], [system, user]):  # some write them with a system prompt only
+        try:
+            [text] = render(
+                template, tokenizer, [messages], tools=[{"type": "function", "function": probe}]
+            )
+        except DataError:
+            return True
+        if "probed_tool" in text:
+            return True
+    return False
 
 
 def _own(tokenizer: "PreTrainedTokenizerBase") -> ChatTemplate | None:
@@ -240,6 +242,8 @@ def _own(tokenizer: "PreTrainedTokenizerBase") -> ChatTemplate | None:
 
 
 def _format_of(tokenizer: "PreTrainedTokenizerBase") -> str:
+    if tokenizer.name_or_path == str(tiny_base()):
+        return _TINY
     known = tokenizer.get_added_vocab()
     fitting = (name for name, tokens in _TOKENS.items() if tokens and known.keys() >= {*tokens})
     return next(fitting, _FALLBACK)

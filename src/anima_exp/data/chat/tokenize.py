@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anima_exp.config import BadRow, DataConfig, SpecialTokensInText
+from anima_exp.config import BadRow, DataConfig, SpecialTokensInText, TrainOn
 from anima_exp.data import formats
 from anima_exp.data.apply_recipe import (
     apply,
@@ -34,6 +34,7 @@ from anima_exp.data.chat.masked_tokens import (
     open_masked_tokens,
 )
 from anima_exp.data.chat.masks import ChatMasks, MaskedRow
+from anima_exp.data.chat.policy import NothingTrainedError
 from anima_exp.data.chat.reading import as_read
 from anima_exp.data.chat.segments import Kind, Segment, segments
 from anima_exp.data.chat.templates import shows_tools
@@ -103,6 +104,10 @@ class _Work:
     def _add(
         self, result: _Result, conversation: Conversation, rows: list[MaskedRow] | DataError
     ) -> None:
+        if isinstance(rows, NothingTrainedError):
+            result.conversations += 1
+            result.counts["untrained"] += 1
+            return
         if isinstance(rows, DataError):
             # The template's own error names no message.
             rules.check(conversation, alternate=self.masks.refused_in_a_row)
@@ -113,6 +118,11 @@ class _Work:
             result.counts["spelled"] += 1
         if conversation.tools and not self.shows_tools:
             result.counts["tools_left_out"] += 1
+        if self.config.train_on is not TrainOn.all:
+            result.counts["answers_left_out"] += sum(
+                message.train is False and message.role == "assistant"
+                for message in conversation.messages
+            )
         result.conversations += 1
         fitted = fit(
             conversation,
@@ -136,8 +146,13 @@ def _as_numbered(error: DataError, conversation: Conversation) -> DataError:
     A system prompt from a column of its own, and joined messages, shift the numbers.
     """
 
+    if str(error).startswith("the chat template does not accept"):
+        return error  # its own words
+
     def number(match: re.Match[str]) -> str:
         position = int(match[1])
+        if position > len(conversation.messages):
+            return match[0]
         in_row = conversation.messages[position - 1].number
         return f"message {position if in_row is None else in_row}"
 
@@ -204,8 +219,9 @@ def tokenize(
     name = key(source.fingerprint, recipe, config, masks.template, masks.tokenizer, masks.stops)
     stop_at_bad_row = config.on_bad_row is BadRow.error
 
+    readable, chosen = as_read(source, config)  # says what data.recipe=auto recognizes
+
     def build(target: Path) -> MaskedTokens:
-        readable, chosen = as_read(source, config)
         shows = shows_tools(masks.template, masks.tokenizer)
         work = _Work(chosen, config, masks, shows)
         return _build(readable, work, target=target, stop_at_bad_row=stop_at_bad_row)
@@ -222,6 +238,7 @@ def _build(source: Source, work: _Work, *, target: Path, stop_at_bad_row: bool) 
         for result in _results(source, work):
             meta.read += 1
             if result.error is not None:
+                draft.add(result.number, [])
                 record_bad_row(
                     source,
                     result.number,
