@@ -105,6 +105,20 @@ def test_held_out_rows_come_from_each_part_whatever_the_weights(mixture, tmp_pat
     assert plain == held(mixture(parts=parts, mix_total=7, max_train_rows=5))
 
 
+def test_a_row_that_one_part_holds_out_no_other_part_of_the_file_trains_on(files, tmp_path):
+    one = MixturePart(path=str(files["pairs"]), recipe="prompt_response")
+    parts = {"few": replace(one, heldout_rows=2), "many": replace(one, heldout_rows=8)}
+    config = replace(local("", recipe="auto", parts=parts), path=None, name="mixture")
+    data = prepared(config, tmp_path)
+    trained, held = (
+        {rows[number]["input_ids"].tobytes() for number in range(len(rows))}
+        for rows in (data.train, data.heldout)
+    )
+    assert len(held) == 8
+    assert not trained & held
+    assert data.notes["not trained on"] == "few: 6 rows that another part of its source holds out"
+
+
 def test_fewer_training_rows_keep_the_shares(mixture, tmp_path):
     config = mixture(weights={"pairs": 2, "docs": 1}, mix_total=30, max_train_rows=15)
     data = prepared(config, tmp_path)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from anima_exp.config import DataConfig
-from anima_exp.data.rows import first, orders, shuffled, split
+from anima_exp.data.rows import first, orders_of_read, shuffled, split
 from anima_exp.errors import DataError
 
 
@@ -51,31 +51,43 @@ def test_all_wordings_of_one_row_stay_on_one_side():
     assert not set(rows[heldout]) & set(rows[train])
 
 
-def of_files(rows, held, **settings):
+def of_files(rows, held, read, **settings):
     """The source rows of the training and the held-out examples, without a source of their own."""
     config = DataConfig(
         name="a", recipe="messages", max_prompt_tokens=8, max_response_tokens=8,
         prompt_template="chat", **settings,
     )  # fmt: skip
-    rows, held = np.array(rows), np.array(held)
-    order, held_order = orders(config, rows, held, own_source=False)
+    rows, held = np.array(rows, dtype=int), np.array(held, dtype=int)
+    order, held_order = orders_of_read(config, rows, held, read=np.array(read))
     return rows[order].tolist(), held[held_order].tolist()
 
 
+def test_a_row_that_is_held_out_is_never_trained_on_if_other_rows_can_be_used():
+    """Which conversations can be used depends on settings. The draw does not."""
+    every = [*range(20)]
+    _, all_held = of_files(every, every, every, heldout_rows=5)
+    for usable in ([n for n in every if n % 3], every[5:], [n for n in every for _ in "ab"]):
+        train, held = of_files(usable, usable, every, heldout_rows=5)
+        assert {*held} == {*all_held} & {*usable}
+        assert {*train} == {*usable} - {*all_held}
+
+
 def test_another_reading_of_the_rows_is_held_out_in_the_same_rows():
-    """It decides alone. The other one may have more examples of a row, or none, or other rows."""
-    held = [n for n in range(20) for _ in range(1 + n % 2)]
-    same_train, same_held = of_files(held, held, heldout_rows=5)
-    for rows in ([*range(20)], [n for n in range(20) if n % 3], [*range(25)]):
-        train, kept = of_files(rows, held, heldout_rows=5)
-        assert kept == same_held
-        assert sorted(train) == sorted({*rows} - {*kept})
-        first_seen = list(dict.fromkeys(same_train))
-        assert [n for n in train if n < 20] == [n for n in first_seen if n in rows]
+    every = [*range(20)]
+    twice = [n for n in every for _ in range(1 + n % 2)]
+    _, all_held = of_files(every, every, every, heldout_rows=5)
+    train, held = of_files(twice[3:], twice, every, heldout_rows=5)
+    assert {*held} == {*all_held} and len(held) == sum(1 + n % 2 for n in all_held)
+    assert not {*train} & {*held}
 
 
-def test_a_reading_of_which_every_row_is_held_out_leaves_nothing_to_train_on():
-    held = list(range(4))
-    _, kept = of_files(held, held, heldout_rows=2)
+def test_a_draw_that_leaves_nothing_to_train_on_or_to_hold_out_is_an_error():
+    every = [*range(4)]
+    _, held = of_files(every, every, every, heldout_rows=2)
     with pytest.raises(DataError, match=r"^data\.heldout_rows=2 leaves nothing to train on: all"):
-        of_files(sorted(kept), held, heldout_rows=2)
+        of_files(sorted(held), every, every, heldout_rows=2)
+    others = sorted({*every} - {*held})
+    with pytest.raises(DataError, match=r"^data\.heldout_rows=2: none of the rows held out can"):
+        of_files(others, others, every, heldout_rows=2)
+    with pytest.raises(DataError, match=r"^data\.heldout_rows=4 leaves nothing to train on: there"):
+        of_files(every, every, every, heldout_rows=4)

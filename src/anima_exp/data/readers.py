@@ -211,11 +211,6 @@ _READERS: dict[str, Reader] = {
 }
 
 
-def is_arrow(file: Path) -> bool:
-    """Return whether the objects of a column all have the same fields (data/arrow_rows.py)."""
-    return _reader(file) is _parquet
-
-
 def known_suffix(file: Path, *, plain_text: bool = False) -> str | None:
     """Return which of the known endings a name has, for example `.jsonl.gz`, or None."""
     name = file.name.lower()

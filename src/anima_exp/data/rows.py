@@ -119,8 +119,8 @@ def check_heldout(heldout: int, *, of: int) -> None:
             + (
                 f"are {of} rows. Hold out fewer, for example data.heldout_rows={max(1, of // 10)}."
                 if of > 1
-                else f"is {of} row. A run with held-out rows needs two rows or more. To train without "
-                "them, add data.heldout_rows=0 evals=[]."
+                else f"is {of} row. A run with held-out rows needs two rows or more. To train "
+                "without them, add data.heldout_rows=0 evals=[]."
             )
         )
 

@@ -108,7 +108,7 @@ def _file(path: str, *, key: str, limit: int | None) -> Source:
         unit=readers.row_or_line(file),
         fingerprint=_digest(readers.known_suffix(file, plain_text=True), content, limit),
         read=lambda: islice(readers.rows(file), limit),
-        from_arrow=readers.is_arrow(file),
+        from_arrow=file.suffix.lower() == ".parquet",
     )
 
 

@@ -33,6 +33,7 @@ class ConversationLengths:
     tokens: list[int] = field(default_factory=list)  # of each row
     labels: list[int] = field(default_factory=list)  # of each row
     used: int = 0
+    read: int = 0  # source rows with a conversation, too long ones included
 
 
 _estimated: dict[tuple[object, ...], ConversationLengths] = {}  # a sweep's cells read a file once
@@ -65,16 +66,18 @@ def _estimate(rows: Source, data: DataConfig, tokenizer_file: Path) -> Conversat
     read = read_all(rows, data)
     numbered = ((n, one) for n, given in read for one in only_conversations(given))
     used: set[int] = set()
+    read_rows: set[int] = set()
     while batch := list(islice(numbered, _BATCH)):
         texts = [text for _, one in batch for text in _texts(one, data.thinking)]
         ids = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         sizes = iter([len(one) for one in ids])
+        read_rows |= {number for number, _ in batch}
         for number, conversation in batch:
             before = len(found.tokens)
             _add(found, conversation, _Sizes(conversation, sizes, data))
             if len(found.tokens) > before:
                 used.add(number)
-    found.used = len(used)
+    found.used, found.read = len(used), len(read_rows)
     return found
 
 

@@ -143,7 +143,9 @@ def _of_conversations(rows: Source, data: DataConfig, file: Path) -> LengthStats
         return None
     left = found.used
     if source.validation_source(data) is None:
-        left = max(left - data.heldout_rows, 1)  # an estimate refuses nothing
+        split.check_heldout(data.heldout_rows, of=found.read)
+        # Held-out rows are drawn from all rows, usable or not.
+        left = max(round(left * (1 - data.heldout_rows / found.read)), 1)
     return LengthStats(
         rows=round(len(found.tokens) * left / found.used),
         mean_tokens=float(np.mean(found.tokens)),

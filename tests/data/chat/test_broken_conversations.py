@@ -254,11 +254,6 @@ def test_what_only_a_setting_refuses_is_found_in_training(errors, tmp_path):
             "message 1 (user): it contains the control token <|im_end|> as text",
         ),
         (
-            [USER, says("assistant", "4", train=False)],
-            {"train_on": "message"},
-            "no message of the conversation is trained on",
-        ),
-        (
             [says("user", "2+2?", train=True), ANSWER],
             {"train_on": "message"},
             "message 1 is to be trained on, but its role is user; data.train_on=message trains on "

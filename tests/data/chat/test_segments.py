@@ -62,6 +62,7 @@ def test_earlier_turns_that_are_not_trained_on_are_history(parts_of):
             (Kind.assistant, 4),
             (Kind.ending, -1),
         ]
+    del given["messages"][2]["train"]
     rows = parts_of(given, template=FORGETS)
     assert [[kind for kind, _, _ in parts] for parts in rows] == [
         [Kind.system, Kind.user, Kind.assistant, Kind.ending],

@@ -12,6 +12,7 @@ from support.chat_rows import FORGETS, chat_file, chats, decoded, masks_of, row
 from anima_exp.config import TooLong
 from anima_exp.data import source
 from anima_exp.data.chat import tokenize
+from anima_exp.data.chat.templates import ChatTemplate
 from anima_exp.errors import DataError
 from anima_exp.system import forked
 
@@ -362,3 +363,41 @@ def test_raw_ids_are_those_of_the_masks(tokens_of, tmp_path):
     for n, given in enumerate(rows):
         [expected] = masks.rows(recipe("messages")(given))
         assert np.array_equal(tokens.row(n), expected.ids)
+
+
+def says(role, content, **fields):
+    return {"role": role, "content": content, **fields}
+
+
+ANSWER = says("assistant", "It is 4.")
+
+
+def test_flags_of_messages_count_by_default_and_are_counted(tokens_of):
+    """An answer whose message says train=false is not trained on, nor a row of such answers."""
+    kept = {"messages": [says("user", "q"), says("assistant", "a"), says("user", "p"), ANSWER]}
+    kept["messages"][1]["weight"] = 0
+    none = {"messages": [says("user", "q"), says("assistant", "a", train=False)]}
+    tokens = tokens_of(kept, none, recipe="messages")
+    assert len(tokens) == 1
+    assert [one.message for one in tokens.segments(0) if one.kind.is_trained] == [3]
+    assert tokens.meta.chat["answers_left_out"] == 1
+    assert tokens.meta.chat["untrained"] == 1
+    assert tokens.meta.skipped == 0
+
+
+def test_a_number_in_the_words_of_a_template_is_no_message_number(tokens_of):
+    words = (
+        "{% for m in messages %}{% if 'bad' in m.content %}"
+        "{{ raise_exception('message 12 is bad') }}{% endif %}"
+        "{{ '<|im_start|>' + m.role + ' ' + m.content + '<|im_end|>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant ' }}{% endif %}"
+    )
+    bad = {"messages": [says("user", "bad"), ANSWER]}
+    with pytest.raises(DataError, match=r"line 1: the chat template .*: message 12 is bad"):
+        tokens_of(bad, template=ChatTemplate("own", words), recipe="messages")
+
+
+def test_characters_that_unicode_reserves_are_refused(tokens_of):
+    bad = {"messages": [says("user", "\ufdd09999\ufdd1"), ANSWER]}
+    with pytest.raises(DataError, match=r"line 1: message 1 \(user\): it contains U\+FDD0"):
+        tokens_of(bad, recipe="messages")

@@ -57,7 +57,7 @@ def trained(messages: Sequence[Message], train_on: TrainOn) -> list[int]:
     # A message that says nothing is trained on, as in OpenAI's and other formats.
     wanted = [number for number in answers if messages[number].train is not False]
     if answers and not wanted:
-        raise NothingTrainedError("every answer of the conversation says that it is not trained on")
+        raise NothingTrainedError("no message of the conversation is trained on")
     answers = wanted[-1:] if train_on == "last" else wanted
     if not answers:
         raise DataError("no message of the conversation is trained on")
