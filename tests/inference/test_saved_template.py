@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import hydra
 import pytest
@@ -14,8 +15,13 @@ from anima_exp.config import GenerateConfig
 from anima_exp.data.chat.templates import ChatTemplate, named, use_template
 from anima_exp.errors import ConfigError, DataError, ModelError
 from anima_exp.generate import generate
+from anima_exp.inference import prompt_format
 from anima_exp.inference.saved_model import load_saved_model, use_saved_template
-from anima_exp.inference.saved_template import use_template_of
+from anima_exp.inference.saved_template import (
+    use_template_of,
+    warn_of_other_template,
+    with_saved_template,
+)
 from anima_exp.model.tokenizer import load_tokenizer
 from anima_exp.system.paths import shipped
 
@@ -272,3 +278,28 @@ def test_an_end_token_that_the_base_lacks_is_a_warning(compose, tmp_path, capsys
     assert use_template_of(tokenizer, str(tmp_path))
     assert tokenizer.eos_token == "</s>"
     assert "ends its answers with <|im_end|>, which is no token of" in capsys.readouterr().err
+
+
+def test_an_adapter_without_its_run_is_prompted_in_its_saved_template(trained, tmp_path, capsys):
+    place = str(tmp_path / "elsewhere")
+    shutil.copytree(trained / "adapter", place)
+    assert prompt_format.of_extra_adapter(place, None, given=None) == "chat"
+    assert f"{place} is prompted in the format chat." in capsys.readouterr().err
+
+
+def test_a_template_file_that_has_gone_is_read_from_the_run(trained, config, tmp_path):
+    own = tmp_path / "own.jinja"
+    made = config(f"run={trained}", f"data.template={own}")
+    assert with_saved_template(made).template == str(trained / "adapter" / "chat_template.jinja")
+    own.write_text(TALK.source)
+    assert with_saved_template(made).template == str(own)
+
+
+def test_an_adapter_that_is_trained_further_in_another_template_is_warned_of(trained, capsys):
+    adapter = str(trained / "adapter")
+    warn_of_other_template(adapter, TALK)
+    assert capsys.readouterr().err == ""
+    warn_of_other_template(adapter, named("guanaco"))
+    said = capsys.readouterr().err
+    assert "was trained in another chat template than data.template=guanaco." in said
+    assert f"data.template={adapter}/chat_template.jinja" in said

@@ -11,6 +11,7 @@ from anima_exp.data import formats
 from anima_exp.errors import ConfigError
 from anima_exp.events import warn
 from anima_exp.inference.saved_model import find_run_of_adapter, record
+from anima_exp.inference.saved_template import has_template
 from anima_exp.model import adapter_files
 from anima_exp.results import identity
 from anima_exp.results.provenance import folder_fingerprint
@@ -30,7 +31,7 @@ def of_config(config: GenerateConfig) -> str:
     if config.adapter and not find_run_of_adapter(config.adapter):
         return _of_published(config.adapter, key="adapter")
     if not config.run and not config.adapter and config.model.source != "tiny":
-        _warn_of_guess(config.model.name, config.data.prompt_template)
+        _warn_of_guess(config.model.name, config.data.prompt_template, config.model.source)
     return config.data.prompt_template
 
 
@@ -55,6 +56,9 @@ def _of_published(place: str, *, key: str) -> str:
     if template := formats.format_of_published(Path(place).name):
         _warn_of_guess(place, template)
         return template
+    if has_template(place, key=key):  # probably the one that it was trained in
+        _warn_of_guess(place, formats.CHAT)
+        return formats.CHAT
     raise ConfigError(
         f"{key}={place} does not say which prompt format it was trained with. Set it: "
         "prompt_template=alpaca, guanaco, guanaco_chat, hh_rlhf, plain, or chat for the "
@@ -62,8 +66,11 @@ def _of_published(place: str, *, key: str) -> str:
     )
 
 
-def _warn_of_guess(model: str, template: str) -> None:
-    warn(f"{model} is prompted in the format {template}. Choose another with prompt_template=NAME.")
+def _warn_of_guess(model: str, template: str, source: str = "") -> None:
+    way_out = "Choose another with prompt_template=NAME."
+    if template != formats.CHAT and (paths.known_path(source) / "chat_template.jinja").is_file():
+        way_out = "It has a chat template. To use that: prompt_template=chat."
+    warn(f"{model} is prompted in the format {template}. {way_out}")
 
 
 # The settings that an answers file stores to say which model wrote its answers.

@@ -38,6 +38,18 @@ def with_saved_template(config: UseConfig) -> DataConfig:
     return data
 
 
+def has_template(place: str, *, key: str = "adapter") -> bool:
+    """Return whether a chat template is saved in `place`, a folder or hub id that `key` names.
+
+    Raises:
+        ModelError: if there is no such place.
+    """
+    try:
+        return bool(_read(place, key)[0])
+    except (OSError, ValueError):  # it is reported when the tokenizer is used
+        return False
+
+
 def use_template_of(
     tokenizer: "PreTrainedTokenizerBase", place: str, *, key: str = "adapter"
 ) -> bool:
