@@ -100,7 +100,7 @@ def test_a_base_is_asked_in_a_template_only_if_one_is_chosen(config):
     for arguments, template in (
         (("data.template=vicuna",), None),
         (("data.template=vicuna", "prompt_template=chat"), named("vicuna").source),
-        (("prompt_template=chat", "data.recipe=messages"), named("guanaco").source),
+        (("prompt_template=chat", "data.recipe=messages"), named("tiny").source),
         (("prompt_template=chat",), None),
     ):
         tokenizer = copy.deepcopy(base)
