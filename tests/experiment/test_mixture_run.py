@@ -100,7 +100,7 @@ def test_the_card_shows_each_part_without_places_of_this_machine(finished):
 def test_the_tokenizer_keeps_the_template_of_the_conversations(finished):
     record, _ = finished
     assert record.settings["data.prompt_template"] == "chat"
-    assert record.chat["template"] == "guanaco"
+    assert record.chat["template"] == "tiny"
     assert (record.folder / "adapter" / "chat_template.jinja").is_file()
 
 

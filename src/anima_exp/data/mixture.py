@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from anima_exp.data.rows import Order, TokenizedDataset
 from anima_exp.data.source import joint_fingerprint_of
 from anima_exp.data.splits import DatasetSplits, count
 from anima_exp.errors import DataError
+from anima_exp.system.paths import known_path
 
 
 def joined(config: DataConfig, splits: Mapping[str, DatasetSplits]) -> DatasetSplits:
@@ -92,7 +92,7 @@ def _without_heldout_of_others(
 def _place(part: DataConfig) -> tuple[object, ...]:
     """Return where the training rows of a part come from."""
     if part.path:
-        return (str(Path(part.path).expanduser().resolve()),)
+        return (str(known_path(part.path).resolve()),)
     return (part.source, part.subset, part.data_files, part.split, part.revision)
 
 
