@@ -401,3 +401,9 @@ def test_characters_that_unicode_reserves_are_refused(tokens_of):
     bad = {"messages": [says("user", "\ufdd09999\ufdd1"), ANSWER]}
     with pytest.raises(DataError, match=r"line 1: message 1 \(user\): it contains U\+FDD0"):
         tokens_of(bad, recipe="messages")
+
+
+def test_a_file_in_which_no_answer_is_trained_on_is_an_error_that_says_so(tokens_of):
+    none = {"messages": [says("user", "q"), says("assistant", "a", train=False)]}
+    with pytest.raises(DataError, match=r"every answer says that it is not trained on"):
+        tokens_of(none, none, recipe="messages")

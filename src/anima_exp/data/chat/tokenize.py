@@ -145,7 +145,6 @@ def _as_numbered(error: DataError, conversation: Conversation) -> DataError:
 
     A system prompt from a column of its own, and joined messages, shift the numbers.
     """
-
     if str(error).startswith("the chat template does not accept"):
         return error  # its own words
 
@@ -258,6 +257,11 @@ def _build(source: Source, work: _Work, *, target: Path, stop_at_bad_row: bool) 
                 raise DataError(
                     f"{source.name}: every conversation is longer than data.max_tokens="
                     f"{work.config.max_tokens}. Raise it."
+                )
+            if meta.chat.get("untrained"):
+                raise DataError(
+                    f"{source.name}: every answer says that it is not trained on (train, weight or "
+                    "loss_weight). Change the flags of some messages, or use data.train_on=all."
                 )
             raise nothing(source, meta)
         return draft.commit()
