@@ -42,6 +42,8 @@ from anima_exp.config.mixture import MixturePart
 from anima_exp.config.model import (
     Attention,
     LoraConfig,
+    LoraInit,
+    LoraVariant,
     ModelConfig,
     Precision,
     QuantConfig,
@@ -88,6 +90,8 @@ __all__ = [
     "LauncherConfig",
     "LengthStatsConfig",
     "LoraConfig",
+    "LoraInit",
+    "LoraVariant",
     "LossNormalization",
     "MergeConfig",
     "MergeTarget",

@@ -46,7 +46,7 @@ def add_lora(model: "PreTrainedModel | PeftModel", lora: LoraConfig) -> Any:
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft says int, qlora.py gives a float
         lora_dropout=lora.dropout,
-        target_modules=_short(target_modules(model, lora.target_modules, lora.layers), model),
+        target_modules=_short(target_modules(model, lora.target_modules, lora.modules), model),
         bias="none",
         task_type="CAUSAL_LM",
     )
