@@ -142,8 +142,9 @@ def read(place: str) -> Adapter:
         alpha,
         _layers(place, settings, where),
         LoraVariant.dora if dora else LoraVariant.rslora if rslora else LoraVariant.plain,
-        *(_pattern(settings, key) for key in ("rank_pattern", "alpha_pattern")),
-        tuple(settings.get("modules_to_save") or ()),
+        rank_pattern=_pattern(settings, "rank_pattern"),
+        alpha_pattern=_pattern(settings, "alpha_pattern"),
+        save_modules=tuple(settings.get("modules_to_save") or ()),
     )
 
 
