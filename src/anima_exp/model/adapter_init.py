@@ -28,8 +28,8 @@ from anima_exp.model.stored_tensors import Tensors, weights_of
 if TYPE_CHECKING:
     from peft import PeftModel
 
-# A matrix up to this size is decomposed in full. Of a larger one, the few largest singular vectors
-# are found by products with random vectors, in a hundredth of the time.
+# A matrix up to this size is decomposed in full. Of a larger one, products with random vectors give
+# the few largest singular vectors in much less time.
 _FULL_SIZE = 1024
 _MORE_VECTORS, _ITERATIONS = 32, 16
 
