@@ -118,6 +118,7 @@ def changed(first, folder, **settings):
     ("settings", "message"),
     [
         ({"lora_bias": True}, "has lora_bias, which training does not support"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights=pissa_niter_4, which also"),
         ({"use_dora": True, "use_rslora": True}, "has use_dora and use_rslora, but training"),
         ({"bias": "all"}, "has bias=all, but training does not support biases"),
         ({"peft_type": "IA3"}, "is of type IA3, but only LoRA adapters can be trained"),

@@ -122,6 +122,11 @@ def read(place: str) -> Adapter:
         raise ModelError(
             f"{where} has {other}, which training does not support. Give a plain LoRA adapter."
         )
+    if start := adapter_files.changes_the_base(settings):
+        raise ModelError(
+            f"{where} was initialized with init_lora_weights={start}, which also changes the base. "
+            "Convert it first (PEFT's path_initial_model_for_weight_conversion)."
+        )
     if settings.get("bias", "none") != "none":
         raise ModelError(
             f"{where} has bias={settings['bias']}, but training does not support biases. "

@@ -22,7 +22,7 @@ from anima_exp.model.adapter_patterns import check_patterns
 from anima_exp.model.base import DTYPES
 from anima_exp.model.linear_layers import target_modules
 from anima_exp.model.lora_start import cast_starts
-from anima_exp.model.target_modules import is_named
+from anima_exp.model.target_modules import check_names
 from anima_exp.model.tokenizer import resolve_source
 from anima_exp.model.whole_modules import train_in_fp32, whole_modules
 
@@ -57,7 +57,7 @@ def add_lora(
     from peft import get_peft_model
 
     layers = target_modules(model, lora.target_modules, lora.modules)
-    _check_patterns(lora, layers)
+    check_names(lora, layers, layers)
     whole, tied = whole_modules(model, lora)
     _check_apart(whole, layers)
     settings = PeftLoraConfig(
@@ -95,17 +95,6 @@ def add_lora(
     cast_adapter(adapted, lora.dtype)
     train_in_fp32(adapted)
     return adapted
-
-
-def _check_patterns(lora: LoraConfig, layers: list[str]) -> None:
-    for key, names in (("rank_pattern", ranks(lora)), ("alpha_pattern", alphas(lora))):
-        for name in names:
-            if not any(is_named(layer, name) for layer in layers):
-                leaves = ", ".join(sorted({layer.rpartition(".")[2] for layer in layers}))
-                raise ModelError(
-                    f"lora.{key}: {name} matches no layer with an adapter. Those layers are "
-                    f"{leaves}."
-                )
 
 
 def _check_apart(whole: list[str], layers: list[str]) -> None:

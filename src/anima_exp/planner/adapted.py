@@ -8,7 +8,7 @@ from typing import NamedTuple
 from anima_exp.config import LoraConfig, TargetModules
 from anima_exp.config.lora_checks import is_pattern, ranks
 from anima_exp.errors import ModelError
-from anima_exp.model.target_modules import Linear, is_named, select
+from anima_exp.model.target_modules import Linear, check_names, is_named, select
 from anima_exp.planner.shape import Block, Shape
 
 
@@ -29,21 +29,38 @@ def adapted_layers(shape: Shape, lora: LoraConfig) -> list[Adapted]:
     if lora.target_modules is TargetModules.none:
         return []
     blocks = shape.blocks
-    every = [layer for block in blocks for number in _numbers(block) for layer in _named(
-        shape, block, number)]  # fmt: skip
-    leaves = ", ".join(sorted({one.leaf for one in every}))
-    for name in lora.modules or ():
-        if not any(is_named(one.name, name) for one in every):
-            raise ModelError(
-                f"lora.modules: {name} matches no layer. The linear layers are {leaves}."
-            )
+    every = [
+        layer.name
+        for block in blocks
+        for number in _numbers(block)
+        for layer in _named(shape, block, number)
+    ]
+    check_names(replace(lora, rank_pattern=None, alpha_pattern=None), every, every)
     found = [one for block in blocks for one in adapted_in(shape, block, lora)]
     if not found:
+        leaves = ", ".join(sorted({one.rpartition(".")[2] for one in every}))
         raise ModelError(
             f"lora.target_modules={lora.target_modules.value} matches none of the layers {leaves}. "
             "Use lora=all_linear."
         )
     return found
+
+
+def check_layers(shape: Shape, lora: LoraConfig) -> None:
+    """Raise ModelError if a name or a pattern of the adapter's settings matches no layer."""
+    names = [
+        layer.name
+        for block in shape.blocks
+        for number in _numbers(block)
+        for layer in select(
+            _named(shape, block, number),
+            lora.target_modules,
+            hidden=shape.hidden,
+            names=lora.modules,
+        )
+    ]
+    if adapted_layers(shape, lora):
+        check_names(replace(lora, modules=None), names, names)
 
 
 def adapted_in(shape: Shape, block: Block, lora: LoraConfig) -> list[Adapted]:
