@@ -34,6 +34,7 @@ CHECKPOINT = {
     "adapter_model.safetensors": "The adapter's weights (`model*.safetensors` if all are trained).",
     "adapter_config.json": "PEFT's description of the adapter.",
     "optimizer*.safetensors": "The optimizer's states.",
+    "start.safetensors": "What PiSSA and OLoRA subtract from the base, with their lora.init.",
     "random.safetensors": "The states of the random number generators.",
     "state.json": "Step, position in the data, schedule and loss scaler.",
     "meter.json": "Counts of tokens and seconds up to the checkpoint.",
