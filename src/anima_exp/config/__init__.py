@@ -41,6 +41,7 @@ from anima_exp.config.from_settings import config_of
 from anima_exp.config.mixture import MixturePart
 from anima_exp.config.model import (
     Attention,
+    Fault,
     LoraConfig,
     ModelConfig,
     Precision,
@@ -82,6 +83,7 @@ __all__ = [
     "EvalsConfig",
     "EvaluateConfig",
     "ExactMatchConfig",
+    "Fault",
     "GenerateConfig",
     "HeldoutConfig",
     "InspectDataConfig",

@@ -1,11 +1,11 @@
 """Attach a fresh LoRA adapter to a base model, or load an existing adapter onto it."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from anima_exp.config import LoraConfig, ModelConfig, Precision
+from anima_exp.config import Fault, LoraConfig, ModelConfig, Precision
 from anima_exp.errors import ModelError, first_line
 from anima_exp.libraries import peft_internals
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
@@ -19,6 +19,7 @@ from anima_exp.model.adapter_files import warn_of_another
 from anima_exp.model.adapter_patterns import check_patterns
 from anima_exp.model.base import DTYPES
 from anima_exp.model.linear_layers import target_modules
+from anima_exp.model.target_coverage import check_targets
 from anima_exp.model.tokenizer import resolve_source
 
 if TYPE_CHECKING:
@@ -26,15 +27,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def add_lora(model: "PreTrainedModel | PeftModel", lora: LoraConfig) -> Any:
+def add_lora(
+    model: "PreTrainedModel | PeftModel", lora: LoraConfig, *, accept: Sequence[Fault] = ()
+) -> Any:
     """Return `model` with adapters of rank `lora.rank` on the layers of `lora.target_modules`.
 
     A starts as Kaiming noise and B as zeros, so the adapter changes nothing before the first
     step. Set the seed before the call, since it decides the noise. For full fine-tuning the model
     is returned as it is, with every weight trainable.
 
+    Args:
+        accept: `partial_targets` allows layers that are not all of their kind.
+
     Raises:
-        ModelError: if PEFT cannot adapt these layers, or the model has no such layers.
+        ModelError: if PEFT cannot adapt these layers, the model has no such layers, or the layers
+            are not all of their kind.
     """
     if lora.is_full_finetune:
         return model
@@ -42,11 +49,13 @@ def add_lora(model: "PreTrainedModel | PeftModel", lora: LoraConfig) -> Any:
     from peft import LoraConfig as PeftLoraConfig
     from peft import get_peft_model
 
+    chosen = target_modules(model, lora.target_modules, lora.layers)
+    check_targets(cast("PreTrainedModel", model), chosen, lora, accept)
     settings = PeftLoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft says int, qlora.py gives a float
         lora_dropout=lora.dropout,
-        target_modules=_short(target_modules(model, lora.target_modules, lora.layers), model),
+        target_modules=_short(chosen, model),
         bias="none",
         task_type="CAUSAL_LM",
     )

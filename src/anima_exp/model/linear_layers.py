@@ -32,7 +32,7 @@ class LinearModule(Linear):
 def linear_layers(model: nn.Module) -> list[LinearModule]:
     """Return every linear layer of the decoder blocks, in the model's order, without the head."""
     found = []
-    text = _text_part(model)
+    text = text_part(model)
     for name, module in model.named_modules():
         block, inside = in_block(name)
         if block and _is_linear(module):
@@ -53,7 +53,7 @@ def linear_layers(model: nn.Module) -> list[LinearModule]:
     return found
 
 
-def _text_part(model: nn.Module) -> str:
+def text_part(model: nn.Module) -> str:
     """Return the name prefix of the modules that text passes through; "" for a text model."""
     base = base_of(model)
     config = getattr(base, "config", None)
