@@ -66,9 +66,7 @@ def test_a_factor_of_rope_in_force_is_in_the_report(compose, tmp_path):
     rope = {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}
     base = base_with(tmp_path / "base", rope_parameters=rope)
     record = run(compose(f"run_dir={tmp_path}/run", *FEW, *base))
-    assert record.report["positions"] == (
-        "RoPE linear, factor 4, theta 10,000, up to 1,024 tokens"
-    )
+    assert record.report["positions"] == ("RoPE linear, factor 4, theta 10,000, up to 1,024 tokens")
 
 
 def test_accepting_a_fault_does_not_rename_a_run(compose):

@@ -22,7 +22,7 @@ class Product(nn.Module):
 
 
 def lora(which=TargetModules.all_linear, layers=None):
-    return LoraConfig(target_modules=which, layers=layers, rank=4, dropout=0.0)
+    return LoraConfig(target_modules=which, modules=layers, rank=4, dropout=0.0)
 
 
 def with_product():
@@ -59,7 +59,7 @@ def test_names_that_only_some_blocks_have_are_refused():
     with pytest.raises(ModelError) as error:
         add_lora(hybrid(), named)
     assert str(error.value) == (
-        "lora.layers reaches 1 of the 2 blocks of LlamaForCausalLM: self_attn.q_proj and "
+        "lora.modules reaches 1 of the 2 blocks of LlamaForCausalLM: self_attn.q_proj and "
         "self_attn.v_proj are only there. The layers of the others are down_proj, gate_proj, "
         "in_proj, up_proj. Use lora=all_linear, name these too, or accept this with "
         "model.accept=[partial_targets]."

@@ -86,7 +86,7 @@ def _blocks_without(model: "PreTrainedModel", chosen: Collection[str]) -> str:
         return ""
     others = sorted({one.rpartition(".")[2] for block in without for one in inside[block]})
     return (
-        f"lora.layers reaches {len(inside) - len(without)} of the {len(inside)} blocks of "
+        f"lora.modules reaches {len(inside) - len(without)} of the {len(inside)} blocks of "
         f"{type(model).__name__}: {' and '.join(sorted(names))} are only there. The layers of the "
         f"others are {', '.join(others)}"
     )
