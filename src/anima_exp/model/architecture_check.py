@@ -49,11 +49,10 @@ def probe_architecture(
     with torch.no_grad():
         try:
             # LLM.int8() would look like a leak, so for it only the pass itself is tried.
-            apart = not _rows_see_each_other(model) or rounds_together
+            if _rows_see_each_other(model) and not rounds_together:
+                disable_packing(model, "tokens of one row change another row's hidden states")
         except BordersLost:
-            apart = False
-        if not apart:
-            disable_packing(model)
+            disable_packing(model, "it does not pass the row borders to its attention")
         _check_head(model)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 _NAME = "rows_apart"
-_ALONE = "rows_see_each_other"
+_OBSTACLE = "why_rows_are_not_packed"
 _OWN_BORDERS = ("flash_attention",)  # transformers' functions that take the borders directly
 
 
@@ -39,23 +39,33 @@ def supports_packing(model: "PreTrainedModel | PeftModel") -> bool:
 
     If not, a micro-batch is one row and uses the architecture's own attention.
     """
+    return packing_obstacle(model) is None
+
+
+def packing_obstacle(model: "PreTrainedModel | PeftModel") -> str | None:
+    """Return why rows of this model cannot be packed, in one phrase; None if they can."""
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ())
-    unlike = ("attn_logit_softcapping", "attention_chunk_size")
-    return (
-        takes_attention(model)
-        and not any(getattr(config, what, None) for what in unlike)
-        and kinds <= {"full_attention", "sliding_attention"}
-        and not getattr(model, _ALONE, False)
-    )
+    if not takes_attention(model):
+        return "its attention cannot be replaced"
+    for name in ("attn_logit_softcapping", "attention_chunk_size"):
+        if getattr(config, name, None):
+            return f"its attention has {name}"
+    if unknown := sorted(kinds - {"full_attention", "sliding_attention"}):
+        return f"it has layers of {', '.join(unknown)}"
+    found: str | None = getattr(model, _OBSTACLE, None)
+    return found
 
 
-def disable_packing(model: "PreTrainedModel | PeftModel") -> None:
+def disable_packing(model: "PreTrainedModel | PeftModel", why: str) -> None:
     """Compute every row as its own micro-batch from now on.
 
     Call it for an architecture that mixes tokens outside attention.
+
+    Args:
+        why: the obstacle that `packing_obstacle` returns.
     """
-    setattr(model, _ALONE, True)
+    setattr(model, _OBSTACLE, why)
 
 
 @contextmanager
