@@ -20,7 +20,7 @@ from anima_exp.model.varlen_attention import (
     BordersLost,
     disable_packing,
     packed_attention,
-    supports_packing,
+    packing_obstacle,
 )
 
 if TYPE_CHECKING:
@@ -47,34 +47,48 @@ def probe_architecture(
         ModelError: if the model's own logits differ from those that the loss uses.
     """
     with torch.no_grad():
-        try:
-            # LLM.int8() would look like a leak, so for it only the pass itself is tried.
-            if _rows_see_each_other(model) and not rounds_together:
-                disable_packing(model, "tokens of one row change another row's hidden states")
-        except BordersLost:
-            disable_packing(model, "it does not pass the row borders to its attention")
+        if (why := _obstacle(model, _ROUNDING if rounds_together else _LEAK)) is not None:
+            disable_packing(model, why)
         _check_head(model)
 
 
-def _rows_see_each_other(model: "PreTrainedModel | PeftModel") -> bool:
-    """Return whether other tokens in the first row change the hidden states of the second.
+def _obstacle(model: "PreTrainedModel | PeftModel", leak: float) -> str | None:
+    """Return why rows of `model` cannot be packed; None if they can.
 
-    Raises:
-        BordersLost: if the architecture does not pass the row borders to its attention.
+    Other tokens in the first row must not change the second row, which must be as it is alone.
     """
-    if not supports_packing(model):
-        return True
-    first, length = _LENGTHS[0], sum(_LENGTHS)
-    one = short_batch(model, *_LENGTHS)
-    ids = one.ids.clone()
-    ids[0, :first] = ids[0, :first].flip(0)
-    with packed_attention(model):
-        before, after = (
-            hidden_states(model, batch)[0, first:length].float()
-            for batch in (one, replace(one, ids=ids))
-        )
-    apart = (before - after).norm(dim=-1) / before.norm(dim=-1).clamp_min(1e-6)
-    return bool(apart.max() > _LEAK)
+    if why := packing_obstacle(model):
+        return why
+    if any(name.rpartition(".")[2] == "indexer" for name, _ in model.named_modules()):
+        return "its indexer chooses among the tokens of all rows"
+    first, second = _LENGTHS
+    both = short_batch(model, *_LENGTHS)
+    flipped = both.ids.clone()
+    flipped[0, :first] = flipped[0, :first].flip(0)
+    alone = short_batch(model, second, first_row=1)
+    try:
+        with packed_attention(model):
+            before, after, expected = (
+                hidden_states(model, batch)[0, -second:].float()
+                for batch in (both, replace(both, ids=flipped), alone)
+            )
+    except BordersLost as error:
+        return str(error)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # each architecture has others
+        return f"it computes no packed rows ({type(error).__name__})"
+    if not _same(after, before, leak):
+        return "tokens of one row change another row's hidden states"
+    if not _same(expected, before, _ROUNDING):
+        return "a row's hidden states depend on its place among packed rows"
+    return None
+
+
+def _same(one: Tensor, other: Tensor, rounding: float) -> bool:
+    """Return whether no hidden state [T, H] differs by more than `rounding` of its norm."""
+    apart = (one - other).norm(dim=-1) / other.norm(dim=-1).clamp_min(1e-6)
+    return not bool(apart.max() > rounding)  # NaN, as of damaged weights, is found later
 
 
 def _check_head(model: "PreTrainedModel | PeftModel") -> None:
@@ -96,11 +110,17 @@ def _check_head(model: "PreTrainedModel | PeftModel") -> None:
         )
 
 
-def short_batch(model: "PreTrainedModel | PeftModel", *lengths: int) -> MicroBatch:
-    """Return a micro-batch with rows of these lengths, the same for every call."""
+def short_batch(
+    model: "PreTrainedModel | PeftModel", *lengths: int, first_row: int = 0
+) -> MicroBatch:
+    """Return a micro-batch with rows of these lengths, the same for every call.
+
+    Args:
+        first_row: the number of the first of them; rows of other numbers have other tokens.
+    """
     vocabulary = model.config.get_text_config().vocab_size
     rows = []
-    for start, length in enumerate(lengths):
+    for start, length in enumerate(lengths, first_row):
         ids = (torch.arange(length) * 7 + 11 * (start + 1)) % vocabulary
         rows.append({"input_ids": ids.numpy(), "labels": ids.numpy()})
     return pack_rows(rows, range(len(rows)), [1.0] * len(rows)).to(model.device)

@@ -101,6 +101,13 @@ _SMALL = {
     ),
     **_named(16, "attention_chunk_size", "mamba_chunk_size", "chunk_size", "block_size"),
     **_named(
+        4, "floor_scale", "keep_window_size", "log_scaling_n_floor", "rel_extent",
+        "index_block_size",
+    ),
+    **_named(
+        2, "index_topk_blocks", "interleave_moe_layer_step",
+    ),
+    **_named(
         0, "num_nextn_predict_layers", "num_kv_shared_layers", "mtp_num_hidden_layers",
         "num_mtp_layers",
     ),
@@ -116,6 +123,14 @@ _QWEN4 = {
     "indexer_compress_ratio": 4,
 }  # fmt: skip
 _OWN: dict[str, dict[str, Any]] = {
+    "bailing_hybrid": _MLA,
+    "kimi_linear": _MLA,
+    "minicpm3": _MLA,
+    "glm4_moe_lite": _MLA,
+    "bamba": {"layers_block_type": ["mamba", "attention"]},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
+    "jamba": {"layers_block_type": ["mamba", "attention"]},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
     "axk1": _MLA,
     "axk2": _MLA,
     "blt": {
@@ -239,7 +254,8 @@ def _small(kind: Any, own: dict[str, Any], *, tower: bool = False) -> Any:
         if not isinstance(values.get(name), dict):
             continue
         if name in _RAW:
-            chosen[name] = own[name]
+            if name in own:
+                chosen[name] = own[name]
             continue
         text = name in ("text_config", "decoder")
         chosen[name] = _small(
