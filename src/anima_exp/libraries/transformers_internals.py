@@ -87,6 +87,14 @@ def set_activation_checkpointing(
     enable(**{f"{name}_checkpointing_kwargs": settings})
 
 
+def can_checkpoint(model: "PreTrainedModel | PeftModel") -> bool:
+    """Return whether a model's class supports activation checkpointing.
+
+    It says so by `supports_gradient_checkpointing`. Without it, switching it on is a ValueError.
+    """
+    return bool(getattr(model, "supports_gradient_checkpointing", False))
+
+
 def is_conv1d(module: "torch.nn.Module") -> bool:
     """Return whether a layer's class is GPT-2's Conv1D, whose weight is [in, out]."""
     return type(module).__name__ == "Conv1D"
@@ -158,7 +166,7 @@ def kept_by(cache: "Cache") -> Kept | None:
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
-    layers: list[Any] = cache.layers if isinstance(cache, DynamicCache) else []
+    layers: list[Any] = cache.layers if type(cache) is DynamicCache else []
     if any(type(layer) is not DynamicLayer for layer in layers):
         return None
     return [(layer.keys, layer.values) for layer in layers]

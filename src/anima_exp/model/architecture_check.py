@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from anima_exp.data.micro_batch import MicroBatch, pack_rows
-from anima_exp.errors import ModelError
+from anima_exp.errors import ModelError, first_line
 from anima_exp.model.base_config import context_length
 from anima_exp.model.chunked_loss import head_of, logits_of
 from anima_exp.model.forward import base_of, hidden_states
+from anima_exp.model.linear_layers import find_unused
 from anima_exp.model.varlen_attention import (
     BordersLost,
     disable_packing,
@@ -47,9 +48,10 @@ def probe_architecture(
         ModelError: if the model's own logits differ from those that the loss uses.
     """
     with torch.no_grad():
+        theirs = _their_logits(model)
         if (why := _obstacle(model, _ROUNDING if rounds_together else _LEAK)) is not None:
             disable_packing(model, why)
-        _check_head(model)
+        _check_head(model, theirs)
 
 
 def _obstacle(model: "PreTrainedModel | PeftModel", leak: float) -> str | None:
@@ -77,7 +79,7 @@ def _obstacle(model: "PreTrainedModel | PeftModel", leak: float) -> str | None:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # each architecture has others
-        return f"it computes no packed rows ({type(error).__name__})"
+        return "its attention cannot be replaced"
     if not _same(after, before, leak):
         return "tokens of one row change another row's hidden states"
     if not _same(expected, before, _ROUNDING):
@@ -91,11 +93,36 @@ def _same(one: Tensor, other: Tensor, rounding: float) -> bool:
     return not bool(apart.max() > rounding)  # NaN, as of damaged weights, is found later
 
 
-def _check_head(model: "PreTrainedModel | PeftModel") -> None:
+def _their_logits(model: "PreTrainedModel | PeftModel") -> Tensor:
+    """Return the logits [T, V] of a short row, as the architecture itself computes them.
+
+    Raises:
+        ModelError: if it cannot.
+    """
+    batch, name = short_batch(model, _LENGTHS[0]), type(model).__name__
+    if getattr(model.config, "axial_pos_embds", False):
+        raise ModelError(
+            f"{model.config.name_or_path}: {name} trains on rows of one length only "
+            "(axial_pos_shape). Use another model."
+        )
+    try:
+        with find_unused(model):
+            logits: Tensor = model(input_ids=batch.ids, use_cache=False).logits[0].float()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # each architecture has others
+        raise ModelError(
+            f"{model.config.name_or_path}: {name} fails on a short row of text: "
+            f"{first_line(error)} Try quant=none, or use another model."
+        ) from error
+    return logits
+
+
+def _check_head(model: "PreTrainedModel | PeftModel", theirs: Tensor) -> None:
     batch = short_batch(model, _LENGTHS[0])
     with packed_attention(model):
         ours = logits_of(hidden_states(model, batch)[0], head_of(model))
-    theirs: Tensor = model(input_ids=batch.ids, use_cache=False).logits[0].float().to(ours.device)
+    theirs = theirs.to(ours.device)
     if not theirs.isfinite().any():
         raise ModelError(
             f"{model.config.name_or_path}: the base model computes no finite logit. Its weights "

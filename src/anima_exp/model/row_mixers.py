@@ -14,9 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+# Arguments that describe all rows, of which a call for one row must know nothing.
+_OF_ALL_ROWS = frozenset(
+    ("micro_batch", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
+)
 # By class name; a module that holds a convolution over tokens is found without it.
 _MIXER = re.compile(
-    r"Mixer$|MambaLayer$|DeltaNet|DeltaAttention|ShortConv|LightningAttention|LinearAttention$"
+    r"Mixer$|MambaLayer$|DeltaNet|DeltaAttention|ShortConv|LightningAttention$"
     r"|RecurrentBlock$|^Rwkv(Self|Linear)?Attention$|^RwkvFeedForward$|^[xm]LSTMLayer$"
 )
 
@@ -64,7 +68,9 @@ def _forward(forward: Any, rows: Rows, *inputs: Any, **named: Any) -> Any:
         forward(
             *(_part(one, start, start + length, sum(lengths)) for one in inputs),
             **{
-                key: _part(one, start, start + length, sum(lengths)) for key, one in named.items()
+                key: _part(one, start, start + length, sum(lengths))
+                for key, one in named.items()
+                if key not in _OF_ALL_ROWS
             },
         )
         for start, length in _borders(lengths)

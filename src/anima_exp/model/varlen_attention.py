@@ -5,7 +5,7 @@ key-value cache it ignores the rows. So the row borders are passed to an attenti
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -74,13 +74,15 @@ def packed_attention(model: Any) -> Iterator[None]:
     """Inside, run forward and backward passes on packed rows; pass `borders` to the forward."""
     config = model.config.get_text_config()
     with without_cudnn_attention(model.device):
-        if not supports_packing(model) or attention_of(config).startswith(_OWN_BORDERS):
+        if not supports_packing(model):
             yield
             return
         base = _base(model)
         if not hasattr(base, _MIXERS):
             setattr(base, _MIXERS, (mixers(base), Rows()))
-        with attention_by(config, _NAME, _attention), by_row(*getattr(base, _MIXERS)):
+        own = attention_of(config).startswith(_OWN_BORDERS)
+        replaced = nullcontext() if own else attention_by(config, _NAME, _attention)
+        with replaced, by_row(*getattr(base, _MIXERS)):
             yield
 
 
@@ -105,11 +107,11 @@ def without_cudnn_attention(where: torch.device) -> Iterator[None]:
 
 def borders(model: "PreTrainedModel | PeftModel", batch: MicroBatch) -> dict[str, Any]:
     """Return the arguments of the model's forward pass that describe the packed rows."""
-    if attention_of(model.config.get_text_config()) == _NAME:
-        getattr(_base(model), _MIXERS)[1].lengths = batch.lengths
-        return {"micro_batch": batch}
     if not supports_packing(model):  # so the micro-batch is one row
         return {}
+    getattr(_base(model), _MIXERS)[1].lengths = batch.lengths
+    if attention_of(model.config.get_text_config()) == _NAME:
+        return {"micro_batch": batch}
     longest = max(batch.lengths)
     return {  # transformers' names
         "cu_seq_lens_q": batch.starts,

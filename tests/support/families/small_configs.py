@@ -44,7 +44,7 @@ _SMALL = {
         2,
         "num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers",
         "encoder_layers", "num_encoder_layers", "num_decoder_layers", "num_blocks",
-        "num_layers_per_stack", "depth",
+        "depth",
     ),
     **_named(
         4,
@@ -127,9 +127,10 @@ _OWN: dict[str, dict[str, Any]] = {
     "kimi_linear": _MLA,
     "minicpm3": _MLA,
     "glm4_moe_lite": _MLA,
-    "bamba": {"layers_block_type": ["mamba", "attention"]},
+    "bamba": {"attn_layer_indices": [1]},
     "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
-    "jamba": {"layers_block_type": ["mamba", "attention"]},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "moshi": {"sliding_window": 128},  # its passes without a cache have no window
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "axk1": _MLA,
     "axk2": _MLA,

@@ -43,7 +43,7 @@ from anima_exp.training.step import GradientStep
 
 PACKED, ROW_BY_ROW, REFUSED = "packed", "row by row", "refused"
 NOT_BUILT, FAILED = "not built", "failed"
-_ROUNDING = 1e-3  # relative to the norm of the gradients, in fp32
+_ROUNDING = 3e-3  # relative to the norm of the gradients, in fp32
 
 
 class WrongError(Exception):
@@ -157,12 +157,22 @@ def _check_gradients(model: Any, result: Result, *, thorough: bool) -> None:
     keys = lora_linear.install(model)
     weights = label_weights(rows, LossNormalization.token)
     loss, theirs = reference_gradients(model, rows, weights), _gradients(model)
+    if reference_gradients(model, rows, weights) != loss:
+        result.notes.append("training draws random numbers of its own, such as PhiMoE's router")
+        model.eval()
+    model.zero_grad()
+    if not model.training:
+        loss, theirs = reference_gradients(model, rows, weights), _gradients(model)
     step = GradientStep(
         model, keys, budget=1000, precision=Precision.fp32, average=LossNormalization.token, seed=0,
         backward=torch.Tensor.backward, say=print,
     )  # fmt: skip
     for how in ActivationCheckpointing if thorough else (ActivationCheckpointing.none,):
-        apply_activation_checkpointing(model, how)
+        try:
+            apply_activation_checkpointing(model, how)
+        except ModelError as error:
+            result.notes.append(str(error))
+            continue
         if how is ActivationCheckpointing.selective and not selective_works(model, Precision.fp32):
             result.notes.append("selective activation checkpointing does not work")
             continue
