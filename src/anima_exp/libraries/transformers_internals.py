@@ -87,12 +87,30 @@ def set_activation_checkpointing(
     enable(**{f"{name}_checkpointing_kwargs": settings})
 
 
+# RWKV rescales its weights when it switches between training and evaluation, against overflow in
+# fp16. Gemma 3n clips its weights in training. Both write to the stored integers of a 4-bit weight.
+_CHANGES_WEIGHTS = {"rescale_every": 0, "altup_coef_clip": None}
+
+
+def keep_weights(model: "PreTrainedModel | PeftModel") -> None:
+    """Stop a family from changing its frozen weights during a forward pass.
+
+    It does so by fields of its config, which each pass reads.
+    """
+    config = model.config.get_text_config()
+    for name, off in _CHANGES_WEIGHTS.items():
+        if getattr(config, name, None):
+            object.__setattr__(config, name, off)  # its type may not allow None
+
+
 def can_checkpoint(model: "PreTrainedModel | PeftModel") -> bool:
     """Return whether a model's class supports activation checkpointing.
 
     It says so by `supports_gradient_checkpointing`. Without it, switching it on is a ValueError.
+    GIT says so too, but adds to its embeddings in place, which transformers marks as trained.
     """
-    return bool(getattr(model, "supports_gradient_checkpointing", False))
+    supported = bool(getattr(model, "supports_gradient_checkpointing", False))
+    return supported and getattr(model.config, "model_type", None) != "git"
 
 
 def is_conv1d(module: "torch.nn.Module") -> bool:

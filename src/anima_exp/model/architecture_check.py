@@ -13,13 +13,16 @@ from torch import Tensor
 
 from anima_exp.data.micro_batch import MicroBatch, pack_rows
 from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries.transformers_internals import cache_argument, cache_in
 from anima_exp.model.base_config import context_length
 from anima_exp.model.chunked_loss import head_of, logits_of
 from anima_exp.model.forward import base_of, hidden_states
 from anima_exp.model.linear_layers import find_unused
 from anima_exp.model.varlen_attention import (
     BordersLost,
+    count_attention,
     disable_packing,
+    needs_our_attention,
     packed_attention,
     packing_obstacle,
 )
@@ -30,8 +33,9 @@ if TYPE_CHECKING:
 
 
 _LENGTHS = (5, 7)
-# Relative to a hidden state's norm. Two passes of one shape do not differ, except with experts.
-_LEAK = 1e-2
+# Relative to a hidden state's norm: what other rows may change, and what another shape may change.
+# Two passes of one shape do not differ, except with experts in 16 bits.
+_APART_IN_FP32, _APART, _APART_IN_INT8 = (1e-4, 1e-2), (1e-2, 1e-1), (1e-1, 1.0)
 _ROUNDING = 1e-1  # relative to the logits' norm, in 16 bits or LLM.int8()
 
 
@@ -48,20 +52,25 @@ def probe_architecture(
         ModelError: if the model's own logits differ from those that the loss uses.
     """
     with torch.no_grad():
-        theirs = _their_logits(model)
-        if (why := _obstacle(model, _ROUNDING if rounds_together else _LEAK)) is not None:
+        exact = model.dtype is torch.float32 and not torch.is_autocast_enabled(model.device.type)
+        apart = _APART_IN_INT8 if rounds_together else _APART_IN_FP32 if exact else _APART
+        theirs = _their_logits(model, apart[0])
+        if (why := _obstacle(model, *apart)) is not None:
             disable_packing(model, why)
         _check_head(model, theirs)
 
 
-def _obstacle(model: "PreTrainedModel | PeftModel", leak: float) -> str | None:
+def _obstacle(
+    model: "PreTrainedModel | PeftModel", leak: float, rounding: float
+) -> str | None:
     """Return why rows of `model` cannot be packed; None if they can.
 
-    Other tokens in the first row must not change the second row, which must be as it is alone.
+    Other tokens in the first row must not change the second row by more than `leak`. The second row
+    must not differ from the same row alone by more than `rounding`.
     """
     if why := packing_obstacle(model):
         return why
-    if any(name.rpartition(".")[2] == "indexer" for name, _ in model.named_modules()):
+    if _has_indexer(model):
         return "its indexer chooses among the tokens of all rows"
     first, second = _LENGTHS
     both = short_batch(model, *_LENGTHS)
@@ -69,7 +78,7 @@ def _obstacle(model: "PreTrainedModel | PeftModel", leak: float) -> str | None:
     flipped[0, :first] = flipped[0, :first].flip(0)
     alone = short_batch(model, second, first_row=1)
     try:
-        with packed_attention(model):
+        with packed_attention(model), count_attention() as calls:
             before, after, expected = (
                 hidden_states(model, batch)[0, -second:].float()
                 for batch in (both, replace(both, ids=flipped), alone)
@@ -80,11 +89,18 @@ def _obstacle(model: "PreTrainedModel | PeftModel", leak: float) -> str | None:
         raise
     except Exception as error:  # each architecture has others
         return "its attention cannot be replaced"
+    if not calls and needs_our_attention(model):
+        return "its attention cannot be replaced"
     if not _same(after, before, leak):
         return "tokens of one row change another row's hidden states"
-    if not _same(expected, before, _ROUNDING):
+    if not _same(expected, before, rounding):
         return "a row's hidden states depend on its place among packed rows"
     return None
+
+
+def _has_indexer(model: "PreTrainedModel | PeftModel") -> bool:
+    """Return whether attention reads the tokens that a module chooses (DeepSeek V3.2)."""
+    return any(name.rpartition(".")[2] == "indexer" for name, _ in model.named_modules())
 
 
 def _same(one: Tensor, other: Tensor, rounding: float) -> bool:
@@ -93,11 +109,11 @@ def _same(one: Tensor, other: Tensor, rounding: float) -> bool:
     return not bool(apart.max() > rounding)  # NaN, as of damaged weights, is found later
 
 
-def _their_logits(model: "PreTrainedModel | PeftModel") -> Tensor:
+def _their_logits(model: "PreTrainedModel | PeftModel", leak: float) -> Tensor:
     """Return the logits [T, V] of a short row, as the architecture itself computes them.
 
     Raises:
-        ModelError: if it cannot.
+        ModelError: if it cannot, or if a token's logits depend on later tokens.
     """
     batch, name = short_batch(model, _LENGTHS[0]), type(model).__name__
     if getattr(model.config, "axial_pos_embds", False):
@@ -108,6 +124,8 @@ def _their_logits(model: "PreTrainedModel | PeftModel") -> Tensor:
     try:
         with find_unused(model):
             logits: Tensor = model(input_ids=batch.ids, use_cache=False).logits[0].float()
+            other = torch.cat([batch.ids[:, :-1], batch.ids[:, :1]], dim=1)
+            earlier: Tensor = model(input_ids=other, use_cache=False).logits[0, :-1].float()
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # each architecture has others
@@ -115,6 +133,12 @@ def _their_logits(model: "PreTrainedModel | PeftModel") -> Tensor:
             f"{model.config.name_or_path}: {name} fails on a short row of text: "
             f"{first_line(error)} Try quant=none, or use another model."
         ) from error
+    if not _same(earlier, logits[:-1], leak):
+        raise ModelError(
+            f"{model.config.name_or_path}: {name} computes the logits of a token from later tokens "
+            "too, so it cannot learn to predict them. Use a model that reads from left to right; "
+            "for some, is_decoder=true in config.json makes them one."
+        )
     return logits
 
 
@@ -156,10 +180,35 @@ def short_batch(
 # Most families mask padding and take positions as an argument. Some read positions from the mask or
 # the cache, and RWKV has no mask at all. Their rows are computed without padding.
 
-_KNOWN = "masks_padding"
+_KNOWN, _READS_CACHE = "masks_padding", "reads_cache"
 _SHORT, _LONG = 8, 32  # tokens of the two rows
 # Relative to the norm of the centred logits. A wrong position changes several times as much.
 _PADDING_ROUNDING = 5e-2
+
+
+def reads_cache(model: "PreTrainedModel | PeftModel") -> bool:
+    """Return whether a text can be continued from its cache. The model is tried once.
+
+    The cache of some families fails, as of transformers 5.23: CPM-Ant's and xLSTM's. They compute
+    the whole text again for each token. Call it inside `generation.inference_mode`.
+    """
+    base = base_of(model)
+    if not hasattr(base, _READS_CACHE):
+        setattr(base, _READS_CACHE, _try_cache(model))
+    return bool(getattr(base, _READS_CACHE))
+
+
+def _try_cache(model: "PreTrainedModel | PeftModel") -> bool:
+    ids = some_ids(model, (_SHORT,))[0][None].to(model.device)
+    name = cache_argument(base_of(model))
+    first = model(input_ids=ids[:, :-1], use_cache=True)
+    try:
+        model(input_ids=ids[:, -1:], use_cache=True, **{name: cache_in(first)})
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # each architecture has others
+        return False
+    return True
 
 
 def masks_padding(model: "PreTrainedModel | PeftModel") -> bool:
@@ -191,6 +240,8 @@ def some_ids(model: "PreTrainedModel | PeftModel", lengths: Sequence[int]) -> li
 
 
 def _try(model: "PreTrainedModel | PeftModel") -> bool:
+    if _has_indexer(model):  # it may choose padding, in rows longer than those tried here
+        return False
     short, long = (one.to(model.device) for one in some_ids(model, (_SHORT, _LONG)))
     padding = len(long) - len(short)
     ids = torch.stack([torch.cat([short.new_zeros(padding), short]), long])

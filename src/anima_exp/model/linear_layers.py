@@ -60,7 +60,7 @@ def linear_layers(model: nn.Module) -> list[LinearModule]:
 def is_seen(model: nn.Module, name: str) -> bool:
     """Return whether text passes through the layer, so that an adapter would get a gradient."""
     unused: frozenset[str] = getattr(base_of(model), _UNUSED, frozenset())
-    return not _CHOOSES.search(name) and _without_numbers(name) not in unused
+    return not _CHOOSES.search(name) and _plain(name) not in unused
 
 
 @contextmanager
@@ -68,12 +68,12 @@ def find_unused(model: nn.Module) -> Iterator[None]:
     """Note the linear layers of `model` that no forward pass inside calls.
 
     They are towers of other inputs, cross-attention without an encoder, or layers whose weight is
-    read directly. Layers with the same name in other blocks, or of other experts, are one.
+    read directly. A few tokens do not reach every expert, so experts count together.
     """
     called: set[str] = set()
-    layers = {one.name: one.module for one in linear_layers(model)}
+    layers = {_plain(one.name): one.module for one in linear_layers(model)}
     hooks = [
-        module.register_forward_pre_hook(lambda *_, name=name: called.add(_without_numbers(name)))
+        module.register_forward_pre_hook(lambda *_, name=name: called.add(name))
         for name, module in layers.items()
     ]
     try:
@@ -81,11 +81,13 @@ def find_unused(model: nn.Module) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-    setattr(base_of(model), _UNUSED, frozenset(map(_without_numbers, layers)) - called)
+    setattr(base_of(model), _UNUSED, frozenset(layers) - called)
 
 
-def _without_numbers(name: str) -> str:
-    return re.sub(r"\.\d+(?=\.|$)", ".*", name.replace(".base_layer", ""))
+def _plain(name: str) -> str:
+    """Return the name of a layer without PEFT's part, and without the numbers of experts."""
+    name = name.replace(".base_layer", "")
+    return re.sub(r"\.\d+(?=\.|$)", ".*", name) if "expert" in name else name
 
 
 def _text_part(model: nn.Module) -> str:

@@ -4,6 +4,7 @@ transformers detects packed rows by itself, but then builds a mask of T x T for 
 key-value cache it ignores the rows. So the row borders are passed to an attention function here.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _NAME = "rows_apart"
 _OBSTACLE = "why_rows_are_not_packed"
+_CALLS: Counter[str] = Counter()
 _MIXERS = "modules_that_mix_tokens"
 _OWN_BORDERS = ("flash_attention",)  # transformers' functions that take the borders directly
 
@@ -53,6 +55,13 @@ def packing_obstacle(model: "PreTrainedModel | PeftModel") -> str | None:
     """
     found: str | None = getattr(_base(model), _OBSTACLE, None)
     return found
+
+
+@contextmanager
+def count_attention() -> Iterator[Counter[str]]:
+    """Count inside how often attention over packed rows is computed by our function."""
+    _CALLS.clear()
+    yield _CALLS
 
 
 def disable_packing(model: "PreTrainedModel | PeftModel", why: str) -> None:
@@ -105,6 +114,17 @@ def without_cudnn_attention(where: torch.device) -> Iterator[None]:
         torch.backends.cuda.enable_cudnn_sdp(before)
 
 
+def needs_our_attention(model: "PreTrainedModel | PeftModel") -> bool:
+    """Return whether only our attention function can keep packed rows apart.
+
+    FlashAttention gets the borders, and a model without attention is computed by its mixers.
+    """
+    config = model.config.get_text_config()
+    return not (
+        attention_of(config).startswith(_OWN_BORDERS) or getattr(_base(model), _MIXERS)[0]
+    )
+
+
 def borders(model: "PreTrainedModel | PeftModel", batch: MicroBatch) -> dict[str, Any]:
     """Return the arguments of the model's forward pass that describe the packed rows."""
     if not supports_packing(model):  # so the micro-batch is one row
@@ -150,6 +170,7 @@ def _attention(
 
     `query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D].
     """
+    _CALLS["attention"] += 1
     if micro_batch is None:
         raise BordersLost("it does not pass the row borders to its attention")
     if attention_mask is not None:

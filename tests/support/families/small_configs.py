@@ -152,6 +152,10 @@ _OWN: dict[str, dict[str, Any]] = {
     "deepseek_v2": _MLA | {"num_experts_per_tok": 2},
     "deepseek_v3": _MLA,
     "deepseek_v32": _MLA,
+    "deepseek_v4": {
+        "compress_rates": {"compressed_sparse_attention": 2, "heavily_compressed_attention": 4},
+    },
+    "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
     "dots1": {"num_key_value_heads": 4, "n_routed_experts": 4, "n_shared_experts": 1} | _FULL
     | {"num_experts_per_tok": 2},
     "dots3_note_text": _MLA | {"head_dim": 16},
