@@ -19,6 +19,7 @@ from anima_exp.libraries.bitsandbytes_internals import (
     set_compute_type,
 )
 from anima_exp.libraries.torch_internals import processor_has_bf16
+from anima_exp.libraries.transformers_internals import keep_weights
 from anima_exp.libraries.transformers_loading import (
     no_warmup_on_small_gpus,
     progress_bars,
@@ -152,6 +153,8 @@ def load_base(
     base_checks.check_finite(loaded)
     keep_cpu_4bit_trainable(loaded)
     keep_angles_exact(loaded)
+    if not trainable:
+        keep_weights(loaded)
     loaded.config.use_cache = False
     for parameter in loaded.parameters():
         if parameter.is_floating_point():  # 8-bit weights can't have the flag set

@@ -54,13 +54,15 @@ def check_targets(
 def _missed(model: "PreTrainedModel", chosen: Collection[str], which: TargetModules) -> str:
     """Return which matrices of a set's kinds are not chosen; "" if all are."""
     kinds, hidden = kinds_of(model), model.config.get_text_config().hidden_size
+    unseen = {one.name for one in linear_layers(model) if not one.seen}
     missed: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
         place = name.removesuffix(".weight")
         matrix = (name != place and parameter.ndim == 2) or (
             parameter.ndim >= 2 and min(parameter.shape[-2:]) >= hidden // 2
         )
-        if kinds[name] in _MEANT.get(which, ()) and place not in chosen and matrix:
+        meant = kinds[name] in _MEANT.get(which, ()) and place not in unseen
+        if meant and matrix and place not in chosen:
             missed[in_block(place)[1]] += 1
     if not missed:
         return ""
