@@ -92,14 +92,21 @@ def show_scores(
     before: Mapping[str, float] | None,
     after: Mapping[str, float],
     metrics: Mapping[str, Any] | None = None,
+    intervals: Mapping[str, Sequence[float]] | None = None,
 ) -> None:
-    """Print a table of scores, with those `before` if given; `metrics` describes scores."""
+    """Print a table of scores, with those `before` if given.
+
+    Args:
+        metrics: descriptions of scores.
+        intervals: 95 % intervals of scores, low and high.
+    """
     if not after:
         return
     columns = ("score", "") if before is None else ("score", "before", "after")
     table = Table(*columns, box=None, pad_edge=False, header_style="dim")
     for name, value in after.items():
-        cells = [Text(number(name, value, metrics), style="bold")]
+        ends = interval_text(name, (intervals or {}).get(name), metrics)
+        cells = [Text(number(name, value, metrics) + ends, style="bold")]
         if before is not None:
             cells.insert(0, Text(number(name, before[name], metrics) if name in before else "-"))
         table.add_row(Text(printable(name)), *cells)
@@ -149,7 +156,7 @@ def show_summary(
 ) -> None:
     """Print the summary of a run. `trained` is the folder of its adapter, or of its model."""
     say("")
-    show_scores(record.scores_before, record.scores, record.metrics)
+    show_scores(record.scores_before, record.scores, record.metrics, record.intervals)
     show_answers(before, after)
     training, measuring = map(duration, (record.train_seconds, record.eval_seconds))
     say(
@@ -176,6 +183,14 @@ def show_summary(
 def number(name: str, value: float, metrics: Mapping[str, Any] | None = None) -> str:
     """Format a score or a logged value with its unit. `metrics` describes custom scores."""
     return metric(name, metrics).number(value)
+
+
+def interval_text(
+    name: str, ends: Sequence[float] | None, metrics: Mapping[str, Any] | None = None
+) -> str:
+    """Return ` (0.0312 to 0.0518)` for a 95 % interval; empty without one."""
+    one = metric(name, metrics)
+    return f" ({one.bare(ends[0])} to {one.bare(ends[1])})" if ends else ""
 
 
 def duration(seconds: float) -> str:

@@ -17,6 +17,7 @@ _HUGE = 1e7  # values of a diverged run, written with few digits
 
 
 HELDOUT_LOSS = "heldout_loss"
+NEUTRAL_LOSS, FORGETTING = "neutral_loss", "forgetting"
 _OF_A_PART = f"{HELDOUT_LOSS}_"
 
 _DIRECTIONS = ("minimize", "maximize")
@@ -37,6 +38,7 @@ _LOSS = Form(4)
 _SHARE = Form(1, " %", " pp", 100.0)
 _FORMS = {
     "bits_per_byte": _LOSS,
+    FORGETTING: Form(4, " nats"),
     "perplexity": Form(2),
     "grad_norm": Form(3),
     "learning_rate": Form(),
@@ -53,6 +55,7 @@ _SHARES = (
 )  # fmt: skip
 _SMALLER_IS_BETTER = (
     "loss", "perplexity", "error", "seconds", "bits_per_byte", "grad_norm", "memory_gib",
+    FORGETTING,
 )  # fmt: skip
 
 

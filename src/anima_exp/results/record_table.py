@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from anima_exp.display.console import interval_text
 from anima_exp.display.notebook import html_table, text_table
 from anima_exp.display.tables import Column
 from anima_exp.metrics.metric import metric
@@ -28,9 +29,14 @@ def _caption(record: "Record") -> str:
 
 
 def _columns(record: "Record") -> list[Column]:
-    def column(heading: str, scores: dict[str, float]) -> Column:
-        found = {name: metric(name, record.metrics).number(scores[name]) for name in scores}
+    def column(heading: str, scores: dict[str, float], intervals: dict[str, list[float]]) -> Column:
+        found = {
+            name: metric(name, record.metrics).number(scores[name])
+            + interval_text(name, intervals.get(name), record.metrics)
+            for name in scores
+        }
         return Column(heading, [found.get(name, "-") for name in record.scores])
 
+    after = column("after", record.scores, record.intervals)
     names = Column("score", list(record.scores), right=False)
-    return [names, column("before", record.scores_before), column("after", record.scores)]
+    return [names, column("before", record.scores_before, {}), after]
