@@ -135,6 +135,8 @@ def _batches(config: ForgettingConfig) -> Iterator[list[str]]:
     with _naming():
         of = source.training_source(_data(config))
         for number, row in of.read():
+            if isinstance(row, DataError):
+                raise DataError(f"{of.locate(number)}: {row}.")
             found = row.get(config.column)
             if not isinstance(found, str):
                 raise DataError(

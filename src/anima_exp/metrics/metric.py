@@ -38,7 +38,7 @@ _LOSS = Form(4)
 _SHARE = Form(1, " %", " pp", 100.0)
 _FORMS = {
     "bits_per_byte": _LOSS,
-    FORGETTING: Form(4, " nats"),
+    FORGETTING: _LOSS,
     "perplexity": Form(2),
     "grad_norm": Form(3),
     "learning_rate": Form(),
