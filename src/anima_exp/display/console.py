@@ -105,8 +105,8 @@ def show_scores(
     columns = ("score", "") if before is None else ("score", "before", "after")
     table = Table(*columns, box=None, pad_edge=False, header_style="dim")
     for name, value in after.items():
-        ends = interval_text(name, (intervals or {}).get(name), metrics)
-        cells = [Text(number(name, value, metrics) + ends, style="bold")]
+        shown = metric(name, metrics).with_interval(value, (intervals or {}).get(name))
+        cells = [Text(shown, style="bold")]
         if before is not None:
             cells.insert(0, Text(number(name, before[name], metrics) if name in before else "-"))
         table.add_row(Text(printable(name)), *cells)
@@ -183,14 +183,6 @@ def show_summary(
 def number(name: str, value: float, metrics: Mapping[str, Any] | None = None) -> str:
     """Format a score or a logged value with its unit. `metrics` describes custom scores."""
     return metric(name, metrics).number(value)
-
-
-def interval_text(
-    name: str, ends: Sequence[float] | None, metrics: Mapping[str, Any] | None = None
-) -> str:
-    """Return ` (0.0312 to 0.0518)` for a 95 % interval; empty without one."""
-    one = metric(name, metrics)
-    return f" ({one.bare(ends[0])} to {one.bare(ends[1])})" if ends else ""
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ description.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -141,6 +141,11 @@ class Metric:
 
     def number(self, value: float) -> str:
         return self.bare(value) + self.form.unit
+
+    def with_interval(self, value: float, ends: Sequence[float] | None) -> str:
+        """Return `0.0417 (0.0312 to 0.0518)`; without an interval only the number."""
+        text = self.number(value)
+        return f"{text} ({self.bare(ends[0])} to {self.bare(ends[1])})" if ends else text
 
     def bare(self, value: float) -> str:
         """Return the number without its unit."""

@@ -52,10 +52,8 @@ def interval(record: Record, name: str, measured: Measured) -> tuple[float, floa
 def _score_text(record: Record, name: str, measured: Measured) -> str:
     if name not in measured.scores:
         return "-"
-    one = metric(name, record.metrics)
-    text = one.number(measured.scores[name])
     ends = interval(record, name, measured)
-    return f"{text} ({one.bare(ends[0])} to {one.bare(ends[1])})" if ends else text
+    return metric(name, record.metrics).with_interval(measured.scores[name], ends)
 
 
 def _measured_on(record: Record, name: str, measured: Measured) -> str:

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from anima_exp.display.console import interval_text
 from anima_exp.display.notebook import html_table, text_table
 from anima_exp.display.tables import Column
 from anima_exp.metrics.metric import metric
@@ -31,8 +30,7 @@ def _caption(record: "Record") -> str:
 def _columns(record: "Record") -> list[Column]:
     def column(heading: str, scores: dict[str, float], intervals: dict[str, list[float]]) -> Column:
         found = {
-            name: metric(name, record.metrics).number(scores[name])
-            + interval_text(name, intervals.get(name), record.metrics)
+            name: metric(name, record.metrics).with_interval(scores[name], intervals.get(name))
             for name in scores
         }
         return Column(heading, [found.get(name, "-") for name in record.scores])
