@@ -160,7 +160,7 @@ def test_a_text_that_cannot_be_read_is_one_line(tokenizer, tmp_path, content, me
 def test_mistakes_are_found_before_torch_is_imported(compose):
     with pytest.raises(AnimaError, match=r"evals\.forgetting\.path=/nowhere\.txt"):
         check_inputs(compose(*SETTINGS, "evals.forgetting.path=/nowhere.txt"))
-    with pytest.raises(ConfigError, match="trainer.eval_at_start=false leaves out"):
+    with pytest.raises(ConfigError, match=r"trainer\.eval_at_start=false leaves out"):
         compose(*SETTINGS, "trainer.eval_at_start=false")
     with pytest.raises(ConfigError, match="are both set"):
         compose(*SETTINGS, "evals.forgetting.path=a.txt", "evals.forgetting.source=a/b")

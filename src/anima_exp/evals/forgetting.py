@@ -70,8 +70,8 @@ def text_losses(
     with packed_attention(model):
         for taken in pack_first_fit([len(row["input_ids"]) for row in mine], budget):
             batch = pack_rows(mine, taken, [1.0] * len(mine)).to(model.device)
-            found = row_losses(model, batch).tolist()
-            sums |= {numbers[one]: loss for one, loss in zip(taken, found, strict=True)}
+            losses = row_losses(model, batch).tolist()
+            sums |= {numbers[one]: loss for one, loss in zip(taken, losses, strict=True)}
     every: dict[int, float] = {}
     for part in world.all_gather(sums):
         every |= part
@@ -79,9 +79,9 @@ def text_losses(
     return TextLosses(text.fingerprint, tuple(every[n] for n in range(len(rows))), counts)
 
 
-def scores_of(found: TextLosses) -> dict[str, float]:
+def scores_of(losses: TextLosses) -> dict[str, float]:
     """Return the score of one reading."""
-    return {NEUTRAL_LOSS: found.mean}
+    return {NEUTRAL_LOSS: losses.mean}
 
 
 def since_start(result: "EvalResult", journal: Any, world: ProcessGroup) -> "EvalResult":
@@ -92,8 +92,8 @@ def since_start(result: "EvalResult", journal: Any, world: ProcessGroup) -> "Eva
     """
     if result.text is None:
         return result
-    found = result.text
-    rise = world.run_on_main(lambda: _rise(journal.text(0), found))
+    losses = result.text
+    rise = world.run_on_main(lambda: _rise(journal.text(0), losses))
     return replace(result, scores=result.scores | rise)
 
 
@@ -104,10 +104,10 @@ def _rise(before: Mapping[str, Any] | None, after: TextLosses) -> dict[str, floa
 
 def intervals(journal: Journal, step: int) -> dict[str, list[float]]:
     """Return the 95 % interval of `forgetting` at a step, for record.json."""
-    found = difference(journal.text(0), journal.text(step))
-    if found is None or found.low is None or found.high is None:
+    interval = difference(journal.text(0), journal.text(step))
+    if interval is None or interval.low is None or interval.high is None:
         return {}
-    return {FORGETTING: [found.low, found.high]}
+    return {FORGETTING: [interval.low, interval.high]}
 
 
 def difference(

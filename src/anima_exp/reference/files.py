@@ -59,7 +59,6 @@ RECORD = {
     "settings": "Every setting by its whole key, as `lora.rank`.",
     "scores": "Scores of the weights that the run leaves.",
     "scores_before": "The same scores before the first step.",
-    "intervals": "95 % intervals of scores, low and high: of `forgetting`.",
     "steps": "Optimizer steps that were trained.",
     "tokens": "Tokens trained on, without padding.",
     "rows": "Counts of rows: read, skipped, train, heldout, truncated.",
@@ -89,6 +88,7 @@ RECORD = {
     "scores_last": "With `trainer.keep_best`: scores of the last step.",
     "parts": "With `data=mixture`: rows, repeats, tokens and share of each part.",
     "chat": "Of conversations: template, end tokens, answers and tokens trained on, what was cut.",
+    "intervals": "95 % intervals of scores, low and high: of `forgetting`.",
     "ended": "Why the run ended before its planned last step.",
 }
 LINES = {
