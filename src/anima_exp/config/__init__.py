@@ -43,6 +43,8 @@ from anima_exp.config.mixture import MixturePart
 from anima_exp.config.model import (
     Attention,
     LoraConfig,
+    LoraInit,
+    LoraVariant,
     ModelConfig,
     Precision,
     QuantConfig,
@@ -90,6 +92,8 @@ __all__ = [
     "LauncherConfig",
     "LengthStatsConfig",
     "LoraConfig",
+    "LoraInit",
+    "LoraVariant",
     "LossNormalization",
     "MergeConfig",
     "MergeTarget",

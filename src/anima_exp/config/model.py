@@ -31,8 +31,26 @@ class TargetModules(StrEnum):
     key_query = "key_query"
     ffn = "ffn"
     attention_ffn_out = "attention_ffn_out"
-    named = "named"  # those that lora.layers lists
+    named = "named"  # those that lora.modules lists
     none = "none"  # no adapter: full fine-tuning
+
+
+class LoraVariant(StrEnum):
+    """What an adapter computes from A and B."""
+
+    plain = "plain"  # W + alpha / rank * B A (Hu et al. 2021)
+    rslora = "rslora"  # W + alpha / sqrt(rank) * B A (Kalajdzievski 2023)
+    dora = "dora"  # each row of W + alpha / rank * B A has a trained length (Liu et al. 2024)
+
+
+class LoraInit(StrEnum):
+    """The values of A and B before the first step."""
+
+    kaiming = "kaiming"  # A is noise and B is 0
+    pissa = "pissa"  # the largest singular vectors of W (Meng et al. 2024)
+    olora = "olora"  # the first columns of the QR decomposition of W (Buyukakyuz 2024)
+    loftq = "loftq"  # the largest singular vectors of the quantization error (Li et al. 2023)
+    eva = "eva"  # A has the directions in which the inputs vary most, B is 0 (Paischer et al. 2024)
 
 
 class Attention(StrEnum):
@@ -187,14 +205,48 @@ class LoraConfig:
     target_modules: TargetModules = setting(
         MISSING, "Which linear layers get an adapter; none = full fine-tuning of all weights."
     )
-    layers: list[str] | None = setting(
+    modules: list[str] | None = setting(
         None,
-        "With target_modules=named: names of the layers, such as q_proj or mlp.down_proj.",
+        "With target_modules=named: names of the layers, such as q_proj or mlp.down_proj, or "
+        "regular expressions.",
         since="0.2",
+        formerly=("layers",),
     )
     rank: int = setting(64, "Rank of the update matrices.", above=0, largest=65_536)
     alpha: float = setting(
         16.0, "Scale of the update, which is multiplied by alpha / rank.", above=0, largest=1e6
+    )
+    variant: LoraVariant = setting(
+        LoraVariant.plain,
+        "What the adapter computes: plain LoRA, rsLoRA (alpha / sqrt(rank)), or DoRA.",
+        since="0.2",
+        as_before=LoraVariant.plain.value,
+    )
+    init: LoraInit = setting(
+        LoraInit.kaiming,
+        "Values of A and B before the first step.",
+        since="0.2",
+        as_before=LoraInit.kaiming.value,
+    )
+    rank_pattern: list[str] | None = setting(
+        None,
+        "Other ranks for some layers: NAME:RANK with a name or regular expression, such as "
+        "q_proj:8. The first match counts.",
+        since="0.2",
+    )
+    alpha_pattern: list[str] | None = setting(
+        None, "Other values of alpha for some layers, as NAME:ALPHA.", since="0.2"
+    )
+    train_embeddings: bool = setting(
+        False,
+        "If true, train the embeddings and the head too, as whole matrices in fp32.",
+        since="0.2",
+        as_before=False,
+    )
+    save_modules: list[str] | None = setting(
+        None,
+        "Names of further modules to train as a whole and to save with the adapter, such as norm.",
+        since="0.2",
     )
     dropout: float = setting(
         MISSING, "Dropout probability on the adapter's inputs.", at_least=0, below=1

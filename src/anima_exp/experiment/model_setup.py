@@ -6,14 +6,23 @@ makes it before any weight is read. How a batch is executed depends on the memor
 """
 
 import gc
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from anima_exp.config import ActivationCheckpointing, Quantization, RunConfig
+from anima_exp.config import (
+    ActivationCheckpointing,
+    LoraInit,
+    LoraVariant,
+    Quantization,
+    RunConfig,
+)
+from anima_exp.data.micro_batch import Row
 from anima_exp.distributed.world import ProcessGroup
+from anima_exp.errors import ModelError
 from anima_exp.events import say
 from anima_exp.model import kernels, lora_linear
 from anima_exp.model.activation_checkpointing import apply_activation_checkpointing, selective_works
@@ -21,11 +30,13 @@ from anima_exp.model.adapter import add_lora, load_adapter, record_base_model
 from anima_exp.model.architecture_check import probe_architecture
 from anima_exp.model.base import check_context, device, load_base
 from anima_exp.model.dequantized_weights import keep_dequantized
+from anima_exp.model.eva import ROWS, initialize_from_rows
 from anima_exp.model.forward import base_of
 from anima_exp.model.fsdp import shard_base
 from anima_exp.model.generation import inference_mode
 from anima_exp.model.hashed_dropout import DropoutKeys
 from anima_exp.model.linear_layers import Parameters, count
+from anima_exp.model.lora_start import starts
 from anima_exp.planner.execution import Execution, choose_execution
 from anima_exp.planner.gpus import DEFAULT_GPU, Gpu, gpu_named
 from anima_exp.planner.memory import Rows
@@ -50,13 +61,20 @@ class Loaded:
 
 
 def load_model(
-    config: RunConfig, rows: Rows, world: ProcessGroup, *, cache: Path, longest: int
+    config: RunConfig,
+    rows: Rows,
+    world: ProcessGroup,
+    *,
+    cache: Path,
+    longest: int,
+    first_rows: Callable[[int], list[Row]] = lambda _: [],
 ) -> Loaded:
     """Load the model with a fresh adapter, which is the same in all processes.
 
     Args:
         rows: the largest part of a batch that one process computes.
         longest: the tokens of the longest row, including held-out rows.
+        first_rows: returns the first training rows in the order of training, for lora.init=eva.
 
     Raises:
         ModelError: if the model cannot be loaded, does not fit, or has too short a context.
@@ -69,6 +87,7 @@ def load_model(
     placed = _choose_placement(config, rows, world, gpu=gpu)
     if placed and placed.execution.sharded:
         execution = placed.execution
+        _check_can_be_sharded(config)
         model, parameters = world.one_rank_at_a_time(lambda: _load_shard(config, cache, longest))
         _probe(model, config)
     else:
@@ -84,8 +103,9 @@ def load_model(
             execution = choose_execution(
                 shape, config, rows, available=free, gpu=gpu, gpu_type=_gpu_model(world, gpu)
             )
-        model, parameters = _with_adapter(base, config)
-    world.broadcast_parameters([one for one in model.parameters() if one.requires_grad])
+        model, parameters = _with_adapter(base, config, first_rows)
+    trained = [one for one in model.parameters() if one.requires_grad]
+    world.broadcast_parameters([*trained, *starts(model).values()])
     if execution.keep_dequantized:
         keep_dequantized(model)
     keys = lora_linear.install(model)
@@ -151,13 +171,32 @@ def _base(config: RunConfig, cache: Path, longest: int, **where: Any) -> Any:
     return base
 
 
-def _with_adapter(base: "PreTrainedModel", config: RunConfig) -> tuple[Any, Parameters]:
+def _check_can_be_sharded(config: RunConfig) -> None:
+    """Raise ModelError if whole matrices of the base are needed, but it does not fit on one GPU."""
+    lora = config.lora
+    for key, given in (("variant", LoraVariant.dora), ("init", LoraInit.eva)):
+        if getattr(lora, key) is given:
+            raise ModelError(
+                f"lora.{key}={given.value} needs whole matrices of the base, but the base does not "
+                f"fit on one GPU and would be sharded. Use another lora.{key}, a smaller base, or "
+                "one process with model.device_map=auto."
+            )
+
+
+def _with_adapter(
+    base: "PreTrainedModel",
+    config: RunConfig,
+    first_rows: Callable[[int], list[Row]] = lambda _: [],
+) -> tuple[Any, Parameters]:
+    def eva(model: "PeftModel") -> None:
+        initialize_from_rows(model, first_rows(ROWS), config.trainer.precision)
+
     if config.trainer.liger:
         kernels.use_liger(base)
     if place := config.model.adapter:
         model = load_adapter(base, place, key="model.adapter", trained_with=config.lora)
     else:
-        model = add_lora(base, config.lora)
+        model = add_lora(base, config.lora, config.model, eva)
     record_base_model(model, config.model)
     return model, count(model)
 

@@ -113,7 +113,7 @@ def _describe_trainable(config: RunConfig, parameters: Parameters) -> str:
     if config.lora.is_full_finetune:
         return f"every weight: {count}"
     lora = config.lora
-    layers = ", ".join(lora.layers or [lora.target_modules.value])
+    layers = ", ".join(lora.modules or [lora.target_modules.value])
     adapter = config.model.adapter
     continued = f"{adapter} continued, " if adapter else ""
     return (

@@ -104,6 +104,7 @@ def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
         world,
         cache=cache,
         longest=max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.heldout)),
+        first_rows=lambda count: [data.train[int(row)] for row in dict.fromkeys(order[:count])],
     )
     check_positions(loaded.model, evals)
     return Setup(

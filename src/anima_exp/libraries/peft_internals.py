@@ -39,6 +39,12 @@ def variant_of(layer: Any) -> list[str]:
     return [attribute for attribute, value in present if len(value)]
 
 
+def is_dora(layer: Any) -> bool:
+    """Return whether every variant of a LoRA layer is DoRA, by the names of PEFT's classes."""
+    kinds = {type(one).__name__ for one in layer.lora_variant.values()}
+    return kinds == {"DoraLinearVariant"} and not any(layer.lora_bias.values())
+
+
 def plain_adapter(layer: Any) -> str | None:
     """Return the one adapter that a LoRA layer adds to its base now.
 
@@ -73,6 +79,41 @@ def dropout_of(layer: Any, adapter: str) -> float:
 def belongs_to_adapter(name: str) -> bool:
     """Return whether the name of a weight is an adapter's: `lora_A`, `lora_embedding_B`."""
     return "lora_" in name
+
+
+def belongs_to_copy(name: str) -> bool:
+    """Return whether the name of a weight is that of a module's trained copy (modules_to_save)."""
+    return ".modules_to_save." in name
+
+
+def copies_of_whole_modules(model: "nn.Module") -> list[tuple["nn.Module", "nn.Module"]]:
+    """Return each module that is trained as a whole, with its copy, which is the trained one.
+
+    They are `original_module` and the entries of `modules_to_save` of a ModulesToSaveWrapper.
+    """
+    wrappers: list[Any] = [
+        one for one in model.modules() if type(one).__name__ == "ModulesToSaveWrapper"
+    ]
+    return [
+        (wrapper.original_module, copy)
+        for wrapper in wrappers
+        for copy in wrapper.modules_to_save.values()
+    ]
+
+
+def keeps_tied(name: str) -> bool:
+    """Return whether PEFT's ensure_weight_tying knows a table of embeddings of this name.
+
+    It looks for the names of EMBEDDING_LAYER_NAMES alone.
+    """
+    from peft.utils.constants import EMBEDDING_LAYER_NAMES
+
+    return name.rpartition(".")[2] in EMBEDDING_LAYER_NAMES
+
+
+def name_in_base(name: str) -> str:
+    """Return the name that the base has for a module inside PEFT's two wrappers."""
+    return name.removeprefix("base_model.model.")
 
 
 def is_adapter_dropout(name: str) -> bool:
@@ -114,7 +155,8 @@ def without_weight(missing: Iterable[str], adapter: str) -> list[str]:
     `set_peft_model_state_dict` returns torch's `missing_keys`: those of the base, which no adapter
     has, and those of other adapters.
     """
-    return [key for key in missing if belongs_to_adapter(key) and f".{adapter}" in key]
+    own = (key for key in missing if belongs_to_adapter(key) or belongs_to_copy(key))
+    return [key for key in own if f".{adapter}" in key]
 
 
 def layer_of(key: str) -> str:

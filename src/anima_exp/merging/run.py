@@ -18,11 +18,12 @@ from anima_exp.inference.saved_model import model_label, record
 from anima_exp.merging import verdict, verification
 from anima_exp.merging import write as about
 from anima_exp.merging.adapter import Adapter
-from anima_exp.merging.base import Base, file, table
+from anima_exp.merging.base import Base
 from anima_exp.merging.given import check_given
 from anima_exp.merging.tensor_plan import Plan, plan, short, store_in
 from anima_exp.merging.verification import Verification
 from anima_exp.merging.write import write
+from anima_exp.model.stored_tensors import file, table
 from anima_exp.model.tokenizer import resolve_source
 from anima_exp.results import provenance
 from anima_exp.system import json_files, paths

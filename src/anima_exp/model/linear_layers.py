@@ -85,7 +85,7 @@ def target_modules(
         if not any(is_named(layer.name, name) for layer in layers):
             leaves = ", ".join(sorted({layer.leaf for layer in layers}))
             raise ModelError(
-                f"lora.layers: {name} matches no layer. The linear layers are {leaves}."
+                f"lora.modules: {name} matches no layer. The linear layers are {leaves}."
             )
     text: Any = model.config
     hidden = int(text.get_text_config().hidden_size)
