@@ -99,6 +99,18 @@ class ShapeConfig:
         None, "Width of one head; null = hidden_size / num_attention_heads.", above=0
     )
     intermediate_size: int = setting(MISSING, "Width of the feed-forward layer.", above=0)
+    num_experts: int | None = setting(
+        None, "Experts per block; null = the block has no experts.", above=0
+    )
+    num_local_experts: int | None = setting(
+        None, "The same, in the families that call it so, such as gpt_oss.", above=0
+    )
+    num_experts_per_tok: int | None = setting(
+        None, "Experts that each token passes through.", above=0
+    )
+    moe_intermediate_size: int | None = setting(
+        None, "Width of one expert; null = intermediate_size.", above=0
+    )
     vocab_size: int = setting(MISSING, "Tokens in the vocabulary.", above=0)
     tie_word_embeddings: bool = setting(
         False, "True if input and output embeddings share their weights."

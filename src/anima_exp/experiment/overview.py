@@ -171,6 +171,8 @@ def _evals(run: Overview) -> list[str]:
         fewer = ready.without_some_examples
         cut = f" ({fewer:,} without some of their examples)" if fewer else ""
         names.append(f"{len(ready.questions):,} questions of {name}{cut}")
+    if text := run.setup.evals.text:
+        names.append(f"loss on {len(text.rows):,} rows of {text.name}")
     names += run.setup.evals.custom
     if names and config.trainer.eval_every:
         names[-1] += f"; every {config.trainer.eval_every} steps"

@@ -30,13 +30,14 @@ from anima_exp.model.architecture_check import probe_architecture
 from anima_exp.model.base_checks import check_share, experts_line
 from anima_exp.model.base_config import attention_of, context_length, read_config
 from anima_exp.model.base_files import check_base_files, check_sizes, check_stored_type
+from anima_exp.model.dequantized_copy import in_16_bits
 from anima_exp.model.device_map import meta_model
 from anima_exp.model.ignored_settings import check_settings
 from anima_exp.model.kernels import keep_angles_exact, undo_liger, use_tf32
 from anima_exp.model.quantized_cache import cache_entry_of
 from anima_exp.model.tokenizer import load_error_message, resolve_source
 from anima_exp.model.varlen_attention import without_cudnn_attention
-from anima_exp.system import hardware
+from anima_exp.system import hardware, paths
 from anima_exp.system.hardware import bound_kernel_caches
 
 if TYPE_CHECKING:
@@ -145,7 +146,10 @@ def load_base(
     loaded = entry.load(partial(_from_pretrained, model, **how)) if entry else None
     if loaded is None:
         wanted = None if stored else _bitsandbytes(quant)
-        loaded = _from_pretrained(model, quantization_config=wanted, **how)
+        files = in_16_bits(model, config.to_dict(), cache or paths.cache())
+        loaded = _from_pretrained(files, quantization_config=wanted, **how)
+        if files is not model:
+            loaded.name_or_path = loaded.config.name_or_path = resolve_source(model.source)
         if entry:
             entry.keep(loaded)
     if stored:

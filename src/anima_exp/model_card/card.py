@@ -178,8 +178,9 @@ def _scores(record: Record, before: Measured, after: Measured) -> str:
         return "None: the run measured nothing.\n"
     return (
         tables.markdown_table(columns(record, before=before, after=after))
-        + "\nIn brackets: 95 % intervals from the number of questions. They do not include the "
-        "variation between seeds. The loss is a mean over tokens and has no interval.\n"
+        + "\nIn brackets: 95 % intervals from the number of questions, or from the rows of a text. "
+        "They do not include the variation between seeds. A loss is a mean over tokens and has no "
+        "interval.\n"
     )
 
 
