@@ -43,6 +43,7 @@ def test_the_report_stands_in_the_terminal_the_record_and_the_card(compose, tmp_
     assert plan.items() >= lines(report).items()
     assert plan["left out"] == "feed-forward, by lora.target_modules=attention"
     assert plan["positions"] == "RoPE default, theta 10,000, up to 1,024 tokens"
+    assert plan["template"] == "guanaco, the loss is computed on the response"
     card = (tmp_path / "run/adapter/README.md").read_text(encoding="utf-8")
     feed_forward = kinds["feed-forward"].parameters
     assert f"| feed-forward | {feed_forward:,} | nf4 |" in card

@@ -126,7 +126,9 @@ def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
             resolve_source(config.model.source), config.model.revision, cache=cache
         ),
         adapter_fingerprint=_adapter_fingerprint(config),
-        report=training_report(loaded.model, loaded.kinds, config.lora.target_modules),
+        report=training_report(
+            config, loaded.model, loaded.kinds, data.chat.summary if data.chat else None
+        ),
     )
 
 

@@ -54,17 +54,19 @@ class TrainingReport:
     positions: str  # how the model knows them: RoPE with type, factor and context
     attention: str  # the implementation
     rows_apart: str  # what keeps rows of a micro-batch apart
+    template: str  # of the prompts, and which tokens the loss is computed on
     left_out: list[str] = field(default_factory=list)  # a sentence for each thing
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> "TrainingReport":
         """Return the report in a record. Fields that this version does not know are left out."""
-        known = {name: kept[name] for name in cls.__dataclass_fields__ if name in kept}
+        known = {name: kept.get(name, "") for name in cls.__dataclass_fields__}
         fields = KindCounts.__dataclass_fields__
         known["kinds"] = [
             KindCounts(**{name: one[name] for name in fields if name in one})
-            for one in known.get("kinds", ())
+            for one in known["kinds"] or ()
         ]
+        known["left_out"] = known["left_out"] or []
         return cls(**known)
 
     def table(self) -> dict[str, Any]:
@@ -81,6 +83,7 @@ def lines(report: TrainingReport) -> dict[str, str]:
         said["frozen"] = ", ".join(f"{one.kind} {amount(one)}" for one in frozen)
     said["positions"] = report.positions
     said["attention"] = f"{report.attention}; {report.rows_apart}"
+    said["template"] = report.template
     if report.left_out:
         said["left out"] = "; ".join(report.left_out)
     return said
