@@ -156,7 +156,7 @@ def test_a_module_trained_as_a_whole_has_a_copy_that_computes():
     model = adapted(modules_to_save=["model.norm"])
     ((original, copy),) = peft_internals.copies_of_whole_modules(model)
     names = {name for name, one in model.named_parameters() if one is copy.weight}
-    assert all(map(peft_internals.belongs_to_copy, names)) and len(names) == 1
+    assert all(map(peft_internals.is_trained_copy, names)) and len(names) == 1
     with torch.no_grad():
         copy.weight.mul_(2)
     x = torch.randn(3, 32)
@@ -194,3 +194,36 @@ def test_a_rank_pattern_matches_as_ours_does():
     for name, layer in peft_internals.lora_layers(model):
         wanted = (rank for one, rank in patterns.items() if is_named(name, one))
         assert layer.r["default"] == next(wanted, 4)
+
+
+def test_the_names_of_wrapped_modules_lead_back_to_those_of_the_base():
+    from support.small_models import small
+
+    base = small("mixtral")
+    names = {name for name, _ in base.named_parameters()}
+    settings = LoraConfig(
+        r=2,
+        target_modules=["q_proj"],
+        modules_to_save=["embed_tokens"],
+        target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"],
+    )
+    model = get_peft_model(base, settings)
+    of_base = [n for n, _ in model.named_parameters() if not peft_internals.belongs_to_adapter(n)]
+    assert {peft_internals.name_in_base(name) for name in of_base} == names
+    copies = [name for name in of_base if peft_internals.is_trained_copy(name)]
+    assert copies == ["base_model.model.model.embed_tokens.modules_to_save.default.weight"]
+    places = {
+        peft_internals.adapted_place(peft_internals.name_in_base(name), layer)
+        for name, layer in peft_internals.lora_layers(model)
+    }
+    assert places == {
+        f"model.layers.{n}.{one}"
+        for n in (0, 1)
+        for one in ("self_attn.q_proj", "mlp.experts.gate_up_proj", "mlp.experts.down_proj")
+    }
+    of_adapter = {
+        peft_internals.name_in_base(n) for n, _ in model.named_parameters() if "lora_" in n
+    }
+    assert of_adapter == {
+        f"model.layers.{n}.{one}" for n in (0, 1) for one in ("self_attn.q_proj", "mlp.experts")
+    }

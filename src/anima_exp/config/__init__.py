@@ -31,6 +31,7 @@ from anima_exp.config.evals import (
     ChoiceScore,
     EvalsConfig,
     ExactMatchConfig,
+    ForgettingConfig,
     HeldoutConfig,
     MultipleChoiceConfig,
     SamplesConfig,
@@ -41,6 +42,7 @@ from anima_exp.config.from_settings import config_of
 from anima_exp.config.mixture import MixturePart
 from anima_exp.config.model import (
     Attention,
+    Fault,
     LoraConfig,
     LoraInit,
     LoraVariant,
@@ -84,6 +86,8 @@ __all__ = [
     "EvalsConfig",
     "EvaluateConfig",
     "ExactMatchConfig",
+    "Fault",
+    "ForgettingConfig",
     "GenerateConfig",
     "HeldoutConfig",
     "InspectDataConfig",

@@ -11,6 +11,7 @@ from anima_exp.config import (
 )
 from anima_exp.config.catalogue import check_rows_seen
 from anima_exp.config.data import GENERATED
+from anima_exp.config.evals_checks import check_evals
 from anima_exp.config.lora_checks import check_lora
 from anima_exp.config.mixture import SOURCES, heldout_rows
 from anima_exp.errors import ConfigError
@@ -19,6 +20,7 @@ from anima_exp.errors import ConfigError
 def check(config: RunConfig) -> None:
     """Raise ConfigError at the first rule the settings break, in the words of the command line."""
     _data(config)
+    check_evals(config.evals, eval_at_start=config.trainer.eval_at_start)
     check_lora(config)
     _storage(config)
     _schedule(config)

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +13,15 @@ from anima_exp.errors import ModelError
 from anima_exp.libraries.transformers_internals import is_conv1d
 from anima_exp.libraries.transformers_loading import layers_in_4_bits
 from anima_exp.model.base_files import check_base_files
+from anima_exp.model.dequantized_copy import in_16_bits
 from anima_exp.model.device_map import meta_model
 from anima_exp.model.stored_tensors import Tensors, file, table, weights_of
+from anima_exp.model.stored_types import (
+    check_dequantizable,
+    dequantized_format,
+    stored_quantization,
+)
+from anima_exp.system import paths
 
 
 @dataclass(frozen=True)
@@ -31,16 +39,26 @@ class Layers:
 class Base:
     model: ModelConfig
     tensors: Tensors
+    copy: ModelConfig | None = None  # weights and config.json in 16 bits, of a base in FP8
 
     @classmethod
-    def of(cls, model: ModelConfig) -> "Base":
+    def of(cls, model: ModelConfig, *, cache: Path | None = None) -> "Base":
         """Open the files of a base.
+
+        Args:
+            cache: the cache folder, for a 16-bit copy of a base that is stored in FP8 or MXFP4.
 
         Raises:
             ModelError: if they do not exist, or are already quantized.
         """
         check_base_files(model)
-        base = cls(model, Tensors(weights_of(model)))
+        stored = file(model, "config.json")
+        config = table(model, stored) if stored else {}
+        copy: ModelConfig | None = None
+        if dequantized_format(config):
+            check_dequantizable(model.source, stored_quantization(config) or {})
+            copy = in_16_bits(model, config, cache or paths.cache())
+        base = cls(model, Tensors(weights_of(copy or model)), copy)
         if "quantization_config" in base.config:
             raise ModelError(
                 f"model.source={model.source} is already quantized, and rounding twice would lose "
@@ -56,7 +74,7 @@ class Base:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        path = file(self.model, "config.json")
+        path = file(self.copy or self.model, "config.json")
         if path is None:
             raise ModelError(
                 f"model.source={self.model.source} has no config.json. Give the folder or the hub "

@@ -52,7 +52,7 @@ def run(config: MergeConfig, *, listen: Listener | None = None) -> None:
 def _run(config: MergeConfig) -> None:
     out = check(config)
     adapter = Adapter.of(config.adapter or str(Path(str(config.run)) / "adapter"))
-    base = Base.of(config.model)
+    base = Base.of(config.model, cache=paths.cache(config.cache_dir))
     _check_base(config, base, adapter)
     merging = plan(config, base, adapter)
     rows: TokenizedDataset | None = None
