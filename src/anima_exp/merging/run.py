@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from anima_exp.config import MergeConfig, MergeTarget
+from anima_exp.config import LoraInit, MergeConfig, MergeTarget
 from anima_exp.distributed.process_state import borrowed
 from anima_exp.errors import ConfigError, InUseError, RunError, RunInterrupted
 from anima_exp.events import Listener, emit, listening, say, working
@@ -91,6 +91,12 @@ def check(config: MergeConfig) -> Path:
         raise ConfigError(
             f"target=dequantized needs a base in 4 bits, but quant.type={config.quant.type.value}. "
             "Use target=base."
+        )
+    if config.run and config.lora.init is LoraInit.loftq and config.target is MergeTarget.base:
+        raise ConfigError(
+            f"target=base does not fit run={config.run}: with lora.init=loftq its adapter corrects "
+            "the error of the 4-bit base, which the weights of target=base do not have. Use "
+            "target=dequantized."
         )
     out = expanded(str(config.out), "out")
     return out.resolve() if out.exists() else out  # `out` may be a link, or the current folder
