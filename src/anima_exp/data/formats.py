@@ -101,7 +101,7 @@ _ENTRIES = (
         "metamathqa",
         recipe=recipes.metamathqa,
         prompt=templates.metamathqa,
-        stop=("Question:",),  # a base model goes on with a question of its own
+        stop=("Question:",),  # a base model continues with a question of its own
     ),
     Format(CHAT, tokenizers_own=True),
     Format("oasst1", recipe=recipes.oasst1, prompt_format="guanaco"),
