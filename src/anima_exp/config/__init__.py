@@ -42,6 +42,7 @@ from anima_exp.config.from_settings import config_of
 from anima_exp.config.mixture import MixturePart
 from anima_exp.config.model import (
     Attention,
+    Fault,
     LoraConfig,
     LoraInit,
     LoraVariant,
@@ -85,6 +86,7 @@ __all__ = [
     "EvalsConfig",
     "EvaluateConfig",
     "ExactMatchConfig",
+    "Fault",
     "ForgettingConfig",
     "GenerateConfig",
     "HeldoutConfig",

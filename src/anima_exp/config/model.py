@@ -61,6 +61,15 @@ class Attention(StrEnum):
     flash_attention_2 = "flash_attention_2"  # needs the flash-attn package and a GPU
 
 
+class Fault(StrEnum):
+    """A fault of which a run is refused, unless model.accept lists it."""
+
+    unquantized = "unquantized"  # less than 90 % of the matrices are quantized
+    partial_targets = "partial_targets"  # some matrices of a kind get no adapter
+    no_gradient = "no_gradient"  # some adapter matrices get no gradient at the first step
+    ignored_settings = "ignored_settings"  # a setting of config.json changes no logit
+
+
 @dataclass
 class Recommended:
     """Settings known to work at this model's size. Other groups take them by interpolation."""
@@ -155,6 +164,13 @@ class ModelConfig:
     )
     trust_remote_code: bool = setting(
         False, "If true, run Python code that comes with the model's repository.", in_name=False
+    )
+    accept: list[Fault] = setting(
+        list,
+        "Faults of the model to accept instead of refusing the run: unquantized, partial_targets, "
+        "no_gradient, ignored_settings.",
+        in_name=False,
+        since="0.2",
     )
     recommended: Recommended = setting(
         Recommended, "Defaults of other groups for this model.", in_name=False

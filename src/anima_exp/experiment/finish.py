@@ -98,6 +98,7 @@ def record_of(
         rows=asdict(setup.data.counts),
         parts={name: asdict(one) for name, one in setup.data.parts.items()},
         chat=asdict(setup.data.chat.summary) if setup.data.chat else {},
+        report=setup.report.table(),
         parameters={"trainable": setup.parameters.trainable, "total": setup.parameters.total},
         train_seconds=meter.train_seconds,
         eval_seconds=journal.eval_seconds,

@@ -35,14 +35,17 @@ from anima_exp.model.forward import base_of
 from anima_exp.model.fsdp import shard_base
 from anima_exp.model.generation import inference_mode
 from anima_exp.model.hashed_dropout import DropoutKeys
+from anima_exp.model.ignored_settings import check_settings
 from anima_exp.model.linear_layers import Parameters, count
 from anima_exp.model.lora_start import starts
+from anima_exp.model.module_kinds import count_by_kind
 from anima_exp.planner.execution import Execution, choose_execution
 from anima_exp.planner.gpus import DEFAULT_GPU, Gpu, gpu_named
 from anima_exp.planner.memory import Rows
 from anima_exp.planner.placement import PlacementDecision, place_base
 from anima_exp.planner.shape import from_model
 from anima_exp.results import provenance
+from anima_exp.results.training_report import KindCounts
 from anima_exp.system import hardware
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ class Loaded:
 
     model: "PreTrainedModel | PeftModel"
     parameters: Parameters
+    kinds: list[KindCounts]  # of the base, with what the adapter trains
     dropout: DropoutKeys
     execution: Execution
 
@@ -88,7 +92,9 @@ def load_model(
     if placed and placed.execution.sharded:
         execution = placed.execution
         _check_can_be_sharded(config)
-        model, parameters = world.one_rank_at_a_time(lambda: _load_shard(config, cache, longest))
+        model, parameters, kinds = world.one_rank_at_a_time(
+            lambda: _load_shard(config, cache, longest)
+        )
         _probe(model, config)
     else:
         device_map = placed.device_map if placed else None
@@ -103,7 +109,7 @@ def load_model(
             execution = choose_execution(
                 shape, config, rows, available=free, gpu=gpu, gpu_type=_gpu_model(world, gpu)
             )
-        model, parameters = _with_adapter(base, config, first_rows)
+        model, parameters, kinds = _with_adapter(base, config, first_rows)
     trained = [one for one in model.parameters() if one.requires_grad]
     world.broadcast_parameters([*trained, *starts(model).values()])
     if execution.keep_dequantized:
@@ -123,7 +129,7 @@ def load_model(
         execution = replace(execution, recompute=ActivationCheckpointing.full)
         apply_activation_checkpointing(model, ActivationCheckpointing.none)
         apply_activation_checkpointing(model, execution.recompute)
-    return Loaded(model, parameters, keys, execution)
+    return Loaded(model, parameters, kinds, keys, execution)
 
 
 def _choose_placement(
@@ -187,7 +193,7 @@ def _with_adapter(
     base: "PreTrainedModel",
     config: RunConfig,
     first_rows: Callable[[int], list[Row]] = lambda _: [],
-) -> tuple[Any, Parameters]:
+) -> tuple[Any, Parameters, list[KindCounts]]:
     def eva(model: "PeftModel") -> None:
         initialize_from_rows(model, first_rows(ROWS), config.trainer.precision)
 
@@ -196,20 +202,23 @@ def _with_adapter(
     if place := config.model.adapter:
         model = load_adapter(base, place, key="model.adapter", trained_with=config.lora)
     else:
-        model = add_lora(base, config.lora, config.model, eva)
+        model = add_lora(base, config.lora, config.model, eva, accept=config.model.accept)
     record_base_model(model, config.model)
-    return model, count(model)
+    return model, count(model), count_by_kind(model)
 
 
-def _load_shard(config: RunConfig, cache: Path, longest: int) -> tuple[Any, Parameters]:
+def _load_shard(
+    config: RunConfig, cache: Path, longest: int
+) -> tuple[Any, Parameters, list[KindCounts]]:
     """Load the base into CPU memory, add the adapter, and keep this process's shard of the base."""
     base = _base(config, cache, longest, to_be_split=True)
-    model, parameters = _with_adapter(base, config)
+    model, parameters, kinds = _with_adapter(base, config)
     shard_base(model)
-    return model, parameters
+    return model, parameters, kinds
 
 
 def _probe(model: "PreTrainedModel | PeftModel", config: RunConfig) -> None:
     # In all processes at the same time, because each holds only a shard of every block.
     with inference_mode(model, config.trainer.precision):
         probe_architecture(base_of(model), rounds_together=config.quant.type is Quantization.int8)
+        check_settings(base_of(model), config.model.accept)

@@ -10,6 +10,7 @@ from anima_exp.config.mixture import heldout_rows
 from anima_exp.events import Plan, emit
 from anima_exp.model.linear_layers import Parameters
 from anima_exp.planner.execution import Execution, Placement
+from anima_exp.results import training_report
 
 if TYPE_CHECKING:
     from anima_exp.experiment.setup import Setup
@@ -46,6 +47,7 @@ def overview_lines(run: Overview) -> dict[str, str]:
             f"{_storage(config)}"
         ),
         "trains": _describe_trainable(config, run.setup.parameters),
+        **training_report.lines(run.setup.report),
         "data": _data(run),
         **_parts(run),
         **_chat(run),

@@ -111,11 +111,6 @@ def keeps_tied(name: str) -> bool:
     return name.rpartition(".")[2] in EMBEDDING_LAYER_NAMES
 
 
-def name_in_base(name: str) -> str:
-    """Return the name that the base has for a module inside PEFT's two wrappers."""
-    return name.removeprefix("base_model.model.")
-
-
 def is_adapter_dropout(name: str) -> bool:
     """Return whether the name of a module is that of an adapter's dropout."""
     return "lora_dropout" in name
@@ -162,3 +157,29 @@ def without_weight(missing: Iterable[str], adapter: str) -> list[str]:
 def layer_of(key: str) -> str:
     """Return the name that a base has for the layer of an adapter's weight."""
     return re.sub(r"^(base_model\.model\.)?(.*?)\.lora_.*$", r"\2", key)
+
+
+_WRAPPERS = re.compile(
+    r"^base_model\.model\.|\.base_layer|\.original_module|\.modules_to_save\.\w+"
+    r"|\.lora_\w+?(\.\w+)*$"
+)
+
+
+def name_in_base(name: str) -> str:
+    """Return the name that a base has for a parameter or module, or for what an adapter adapts.
+
+    PEFT wraps a layer as `base_layer`, and a module that is trained whole as `original_module`
+    next to its trained copy in `modules_to_save`.
+    """
+    return _WRAPPERS.sub("", name)
+
+
+def is_trained_copy(name: str) -> bool:
+    """Return whether a parameter is the trained copy of a module of the base."""
+    return ".modules_to_save." in name
+
+
+def adapted_place(name: str, layer: Any) -> str:
+    """Return the name of what a LoRA layer adapts: of a `ParamWrapper`, one parameter of it."""
+    parameter = getattr(layer, "parameter_name", None)
+    return f"{name}.{parameter}" if parameter else name

@@ -1,11 +1,11 @@
 """Attach a fresh LoRA adapter to a base model, or load an existing adapter onto it."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from anima_exp.config import LoraConfig, LoraInit, LoraVariant, ModelConfig, Precision
+from anima_exp.config import Fault, LoraConfig, LoraInit, LoraVariant, ModelConfig, Precision
 from anima_exp.config.lora_checks import alphas, ranks
 from anima_exp.errors import ModelError, first_line
 from anima_exp.libraries import peft_internals
@@ -22,6 +22,7 @@ from anima_exp.model.adapter_patterns import check_patterns
 from anima_exp.model.base import DTYPES
 from anima_exp.model.linear_layers import target_modules
 from anima_exp.model.lora_start import cast_starts
+from anima_exp.model.target_coverage import check_targets
 from anima_exp.model.target_modules import is_named
 from anima_exp.model.tokenizer import resolve_source
 from anima_exp.model.whole_modules import train_in_fp32, whole_modules
@@ -36,6 +37,8 @@ def add_lora(
     lora: LoraConfig,
     base: ModelConfig | None = None,
     eva: "Callable[[PeftModel], None] | None" = None,
+    *,
+    accept: Sequence[Fault] = (),
 ) -> Any:
     """Return `model` with adapters of rank `lora.rank` on the layers of `lora.target_modules`.
 
@@ -46,9 +49,11 @@ def add_lora(
     Args:
         base: the base model, whose files lora.init=loftq reads.
         eva: sets A and the ranks for lora.init=eva (eva.py).
+        accept: `partial_targets` allows layers that are not all of their kind.
 
     Raises:
-        ModelError: if PEFT cannot adapt these layers, or the model has no such layers.
+        ModelError: if PEFT cannot adapt these layers, the model has no such layers, or the layers
+            are not all of their kind.
     """
     if lora.is_full_finetune:
         return model
@@ -57,6 +62,7 @@ def add_lora(
     from peft import get_peft_model
 
     layers = target_modules(model, lora.target_modules, lora.modules)
+    check_targets(cast("PreTrainedModel", model), layers, lora, accept)
     _check_patterns(lora, layers)
     whole, tied = whole_modules(model, lora)
     _check_apart(whole, layers)

@@ -19,6 +19,7 @@ from anima_exp.libraries.bitsandbytes_internals import (
     set_compute_type,
 )
 from anima_exp.libraries.torch_internals import processor_has_bf16
+from anima_exp.libraries.transformers_internals import keep_weights
 from anima_exp.libraries.transformers_loading import (
     no_warmup_on_small_gpus,
     progress_bars,
@@ -26,11 +27,12 @@ from anima_exp.libraries.transformers_loading import (
 )
 from anima_exp.model import base_checks
 from anima_exp.model.architecture_check import probe_architecture
-from anima_exp.model.base_checks import check_experts, experts_line
+from anima_exp.model.base_checks import check_share, experts_line
 from anima_exp.model.base_config import attention_of, context_length, read_config
 from anima_exp.model.base_files import check_base_files, check_sizes, check_stored_type
 from anima_exp.model.dequantized_copy import in_16_bits
 from anima_exp.model.device_map import meta_model
+from anima_exp.model.ignored_settings import check_settings
 from anima_exp.model.kernels import keep_angles_exact, undo_liger, use_tf32
 from anima_exp.model.quantized_cache import cache_entry_of
 from anima_exp.model.tokenizer import load_error_message, resolve_source
@@ -155,6 +157,8 @@ def load_base(
     base_checks.check_finite(loaded)
     keep_cpu_4bit_trainable(loaded)
     keep_angles_exact(loaded)
+    if not trainable:
+        keep_weights(loaded)
     loaded.config.use_cache = False
     for parameter in loaded.parameters():
         if parameter.is_floating_point():  # 8-bit weights can't have the flag set
@@ -164,6 +168,7 @@ def load_base(
     if not to_be_split:
         with autocast(where, precision), without_cudnn_attention(where):
             probe_architecture(loaded, rounds_together=quant.type is Quantization.int8)
+            check_settings(loaded, model.accept)
     return loaded
 
 
@@ -224,7 +229,7 @@ def _use_stored(
     say(f"base     {model.source} is stored in {quant.type.value} and is used as it is")
     if quant.type is not Quantization.int8:
         set_compute_type(loaded, DTYPES[quant.compute_dtype])
-    check_experts(model, quant, loaded)
+    check_share(model, quant, loaded)
 
 
 def _check_empty(model: ModelConfig, quant: QuantConfig, *, trainable: bool) -> None:
@@ -233,7 +238,7 @@ def _check_empty(model: ModelConfig, quant: QuantConfig, *, trainable: bool) -> 
     sizes = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
     check_sizes(model, sizes, str(empty.base_model_prefix))
     if quant.type is not Quantization.none:
-        check_experts(model, quant, empty)
+        check_share(model, quant, empty)
     elif not trainable and (line := experts_line(empty)):
         say(f"base     {line}")
 

@@ -80,4 +80,5 @@ def decoder_of(base: "PreTrainedModel | PeftModel") -> Any:
     """Return the part of a causal language model before the head."""
     # For some architectures get_decoder() is the model itself; for Llama 4 base_model is too.
     candidates = (base.get_decoder(), base.base_model, getattr(base, "model", None))
-    return next(one for one in candidates if one is not None and one is not base)
+    head = base.get_output_embeddings()  # get_decoder() of ModernBERT's decoder is the head
+    return next(one for one in candidates if one is not None and one not in (base, head))

@@ -87,6 +87,7 @@ RECORD = {
     "best": "With `trainer.keep_best`: metric, best value, and the step whose weights are kept.",
     "scores_last": "With `trainer.keep_best`: scores of the last step.",
     "parts": "With `data=mixture`: rows, repeats, tokens and share of each part.",
+    "report": "What is trained: parameters by kind of module, positions, attention.",
     "chat": "Of conversations: template, end tokens, answers and tokens trained on, what was cut.",
     "intervals": "95 % intervals of scores, low and high: of `forgetting`.",
     "ended": "Why the run ended before its planned last step.",
