@@ -18,7 +18,10 @@ Facts = list[tuple[str, str]]
 def base(record: Record) -> Facts:
     settings = record.settings
     named = base_named(settings, origin.base_origin(settings, record.base_fingerprint))
-    return [*named[:-1], ("stored as", _storage(settings)), named[-1]]
+    stored = _storage(settings)
+    if record.base_format:
+        stored = f"{record.base_format}, dequantized to 16 bits; then {stored}"
+    return [*named[:-1], ("stored as", stored), named[-1]]
 
 
 def base_named(settings: Mapping[str, Any], of: origin.Base) -> Facts:

@@ -90,6 +90,7 @@ RECORD = {
     "parts": "With `data=mixture`: rows, repeats, tokens and share of each part.",
     "report": "What is trained: parameters by kind of module, positions, attention.",
     "chat": "Of conversations: template, end tokens, answers and tokens trained on, what was cut.",
+    "base_format": "`FP8` or `MXFP4` if the base's files were dequantized to 16 bits first.",
     "intervals": "95 % intervals of scores, low and high: of `forgetting`.",
     "ended": "Why the run ended before its planned last step.",
 }
