@@ -135,6 +135,11 @@ def _quantizer(quantize: Callable[..., Any], absent: bool) -> Any:
             self.stacks = frozenset(names)
             return result
 
+        def _convert_model_for_quantization(self, model: Any) -> None:
+            """Leave Llama 4's stacks as they are: others' 4-bit files hold linear layers instead."""
+            if not absent:
+                super()._convert_model_for_quantization(model)
+
         def param_needs_quantization(self, model: Any, param_name: str, **kwargs: Any) -> bool:
             if param_name in self.stacks:
                 return True
@@ -147,10 +152,19 @@ def _quantizer(quantize: Callable[..., Any], absent: bool) -> Any:
 
 
 def save_without(model: Any, names: "set[str]", folder: Any, **how: Any) -> None:
-    """Save a model without the weights `names`, by the names that it has in memory.
+    """Save a model without the parameters `names`, by the names that it has in memory.
 
     `save_pretrained` would divide stacks of experts into matrices, which 4-bit stacks are not,
-    unless `save_original_format` is false.
+    unless `save_original_format` is false. It ignores a given state dict of a quantized model.
     """
-    values = {name: one for name, one in model.state_dict().items() if name not in names}
-    model.save_pretrained(folder, state_dict=values, save_original_format=False, **how)
+    taken = []
+    try:
+        for name in names:
+            holder, _, own = name.rpartition(".")
+            module = model.get_submodule(holder)
+            taken.append((module, own, getattr(module, own)))
+            module.register_parameter(own, None)
+        model.save_pretrained(folder, save_original_format=False, **how)
+    finally:
+        for module, own, parameter in taken:
+            module.register_parameter(own, parameter)
