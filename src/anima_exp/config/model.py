@@ -180,6 +180,11 @@ class LoraConfig:
         "With target_modules=named: names of the layers, such as q_proj or mlp.down_proj.",
         since="0.2",
     )
+    experts: bool = setting(
+        False,
+        "Also adapt stacked experts of a mixture of experts. Routers stay frozen. Needs dropout=0.",
+        since="0.2",
+    )
     rank: int = setting(64, "Rank of the update matrices.", above=0, largest=65_536)
     alpha: float = setting(
         16.0, "Scale of the update, which is multiplied by alpha / rank.", above=0, largest=1e6

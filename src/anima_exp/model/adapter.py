@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import LoraConfig, ModelConfig, Precision
 from anima_exp.errors import ModelError, first_line
+from anima_exp.events import say
 from anima_exp.libraries import peft_internals
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 from anima_exp.libraries.peft_internals import (
@@ -14,7 +15,7 @@ from anima_exp.libraries.peft_internals import (
     belongs_to_adapter,
     cannot_adapt_experts,
 )
-from anima_exp.model import adapter_files
+from anima_exp.model import adapter_files, expert_adapters
 from anima_exp.model.adapter_files import warn_of_another
 from anima_exp.model.adapter_patterns import check_patterns
 from anima_exp.model.base import DTYPES
@@ -47,13 +48,14 @@ def add_lora(model: "PreTrainedModel | PeftModel", lora: LoraConfig) -> Any:
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft says int, qlora.py gives a float
         lora_dropout=lora.dropout,
         target_modules=_short(target_modules(model, lora.target_modules, lora.layers), model),
+        target_parameters=expert_adapters.target_parameters(model, lora),
         bias="none",
         task_type="CAUSAL_LM",
     )
     which = f"lora.target_modules={lora.target_modules.value}"
     name, another = type(model).__name__, "Try another set, for example lora=attention."
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), expert_adapters.as_peft_needs(model):
             # PEFT's own patterns for experts that such a model does not have.
             warnings.filterwarnings("ignore", message=r"The following \w+_pattern keys")
             adapted = get_peft_model(model, settings)
@@ -62,9 +64,11 @@ def add_lora(model: "PreTrainedModel | PeftModel", lora: LoraConfig) -> Any:
             reason = first_line(error).partition(". ")[0]  # what follows names PEFT's arguments
             raise ModelError(f"{which} cannot adapt {name}: {reason}. {another}") from error
         raise ModelError(_EXPERTS.format(which, name, another)) from error
-    if adapts_experts(adapted):
+    if adapts_experts(adapted) and not lora.experts:
         raise ModelError(_EXPERTS.format(which, name, another))
     cast_adapter(adapted, lora.dtype)
+    if line := expert_adapters.experts_line(adapted, lora):
+        say(line)
     return adapted
 
 
@@ -140,12 +144,16 @@ def load_adapter(
             )
         config.inference_mode = trained_with is None
         if trained_with is not None:
+            if getattr(config, "target_parameters", None):
+                expert_adapters.check_dropout(trained_with)
             config.lora_dropout = trained_with.dropout
-        if isinstance(model, PeftModel):
-            model.add_adapter(name, config)
-        else:
-            model = PeftModelForCausalLM(model, config, adapter_name=name)
-        result: Any = set_peft_model_state_dict(model, stored, adapter_name=name)
+        renamed = expert_adapters.is_of_each_expert(stored)
+        with expert_adapters.as_peft_needs(model, rename=renamed):
+            if isinstance(model, PeftModel):
+                model.add_adapter(name, config)
+            else:
+                model = PeftModelForCausalLM(model, config, adapter_name=name)
+            result: Any = set_peft_model_state_dict(model, stored, adapter_name=name)
     except KeyError as error:
         raise ModelError(
             f"{where} is of type {kind}, which the installed peft does not know. Upgrade peft."

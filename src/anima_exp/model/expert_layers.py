@@ -67,27 +67,18 @@ def _pass_on(wrapper: Any, *args: Any, **kwargs: Any) -> Any:
 
 @contextmanager
 def original_experts_forward(model: "PreTrainedModel | PeftModel") -> Iterator[None]:
-    """Inside, use the forward pass of PEFT and transformers, which takes no experts in 4 bits."""
-    ours = {
-        module: module.__dict__.pop("forward")
-        for module in model.modules()
-        if (is_expert_wrapper(module) or module.__dict__.get(_WRAPPERS))
-        and "forward" in module.__dict__
-    }
+    """Inside, leave adapters of experts to PEFT; but experts in 4 bits, which it cannot take."""
+    ours = {}
+    for _, module, stacks in expert_modules(model):
+        wrappers = module.__dict__.get(_WRAPPERS, {})
+        if wrappers and not any(is_quantized(getattr(module, stack)) for stack in stacks):
+            for one in (module, *wrappers.values()):
+                ours[one] = one.__dict__.pop("forward")
     try:
         yield
     finally:
         for module, forward in ours.items():
             module.forward = forward
-
-
-def adapted_experts_in_4_bits(model: nn.Module) -> bool:
-    """Return whether PEFT's own forward pass cannot compute this model's adapters of experts."""
-    return any(
-        module.__dict__.get(_WRAPPERS)
-        and any(is_quantized(getattr(module, stack)) for stack in stacks)
-        for _, module, stacks in expert_modules(model)
-    )
 
 
 def _forward(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from anima_exp.errors import ModelError
+from anima_exp.libraries.peft_experts import is_expert_wrapper
 from anima_exp.libraries.peft_internals import (
     base_layer,
     dropout_of,
@@ -24,6 +25,7 @@ from anima_exp.libraries.peft_internals import (
     variant_of,
 )
 from anima_exp.libraries.torch_internals import copy_all
+from anima_exp.model import expert_layers
 from anima_exp.model.dequantized_weights import add_input_gradient
 from anima_exp.model.hashed_dropout import DropoutKeys, Mask, kept_share, layer_key
 
@@ -103,6 +105,7 @@ def install(model: "PreTrainedModel | PeftModel") -> DropoutKeys:
         _refuse_variant(name, layer)
     for name, layer in layers:
         layer.forward = partial(_forward, layer, keys=keys, key=layer_key(name))
+    expert_layers.install(model)
     return keys
 
 
@@ -110,6 +113,7 @@ def use_if_plain(model: "PreTrainedModel | PeftModel") -> None:
     """Do the same for a trained adapter, but leave a variant of LoRA to PEFT."""
     if not any(variant_of(layer) for _, layer in lora_layers(model)):
         install(model)
+    expert_layers.install(model)  # PEFT's own forward pass takes no experts in 4 bits
 
 
 def be_one_operation(model: "PreTrainedModel | PeftModel", wanted: bool) -> None:
@@ -141,14 +145,15 @@ def _number(frozen: torch.nn.Module) -> int:
 
 @contextmanager
 def original_peft_forward(model: "PreTrainedModel | PeftModel") -> Iterator[None]:
-    """Inside, use PEFT's own forward pass, for comparison."""
+    """Inside, use PEFT's own forward pass, for comparison; not for experts in 4 bits."""
     ours = {
         layer: layer.__dict__.pop("forward")
         for _, layer in lora_layers(model)
-        if "forward" in layer.__dict__
+        if "forward" in layer.__dict__ and not is_expert_wrapper(layer)
     }
     try:
-        yield
+        with expert_layers.original_experts_forward(model):
+            yield
     finally:
         for layer, forward in ours.items():
             layer.forward = forward
