@@ -27,6 +27,7 @@ from anima_exp.libraries.bitsandbytes_stacks import (
 )
 from anima_exp.libraries.transformers_experts import (
     expert_modules,
+    is_transposed,
     quantized_while_loading,
     save_without,
 )
@@ -52,6 +53,20 @@ class ExpertStack:
 def stack_names(model: nn.Module) -> list[str]:
     """Return the full names of all stacks of experts, in any storage type."""
     return [f"{name}.{stack}" for name, _, stacks in expert_modules(model) for stack in stacks]
+
+
+def stack_sizes(model: nn.Module) -> dict[str, tuple[int, int, int]]:
+    """Return the full name of each stack: its number of matrices, and their inputs and outputs."""
+    found = {}
+    for name, module, stacks in expert_modules(model):
+        for stack in stacks:
+            parameter: Any = getattr(module, stack)
+            shape = shape_of(parameter) if is_quantized(parameter) else parameter.shape
+            count, outputs, inputs = (int(size) for size in shape)
+            if is_transposed(module):
+                inputs, outputs = outputs, inputs
+            found[f"{name}.{stack}"] = count, inputs, outputs
+    return found
 
 
 def quantized_experts(model: nn.Module) -> list[ExpertStack]:
