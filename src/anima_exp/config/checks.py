@@ -129,6 +129,11 @@ def _adapter(config: RunConfig) -> None:
             f"lora=full_finetune trains every weight, but quant={config.quant.type.value} freezes "
             "them. Use lora=full_finetune quant=none, or keep an adapter."
         )
+    if full and config.lora.experts:
+        raise ConfigError(
+            "lora.experts=true adapts experts, but lora=full_finetune trains every weight without "
+            "an adapter. Leave lora.experts at false, or keep an adapter."
+        )
     named = config.lora.target_modules is TargetModules.named
     if named and not config.lora.layers:
         raise ConfigError(

@@ -63,10 +63,8 @@ def _fits(adapter: Adapter, layers: Layers, name: str, update: Update) -> bool:
     """Return whether A is [experts * rank, in] and B [out, rank * experts] of a stack."""
     a, b = (adapter.tensors.entries[one].shape for one in (update.a, update.b))
     count, inputs, outputs = layers.stacks[name]
-    # PEFT takes [experts, in, out] for [experts, out, in] where the module does not say it is so.
-    return len(a) == len(b) == 2 and a[0] == b[1] and a[0] % count == 0 and (
-        (a[1], b[0]) == (inputs, outputs)
-    )
+    matrices = len(a) == len(b) == 2 and a[0] == b[1] and a[0] % count == 0
+    return matrices and (a[1], b[0]) == (inputs, outputs)
 
 
 def merged_stack(

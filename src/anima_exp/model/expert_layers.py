@@ -145,29 +145,33 @@ class _ExpertProduct(torch.autograd.Function):
         stack: str,
         routing: Routing,
     ) -> Tensor:
-        ctx.of = module, stack, routing, scaling
+        ctx.of = module, stack, scaling
         wide = compute_type(module) or x.dtype
         turned = not is_transposed(module)
         out = product(x.to(wide), *dequantized_stack(module, stack, wide), routing, turned)
         out = out.to(x.dtype)
         if a is None or b is None:
+            ctx.save_for_backward(routing.numbers, routing.counts)
             return out
         a_e, b_e = _matrices(a, b, module, x.dtype)
         narrow = product(x, *_both(a_e), routing, turned=True).mul_(scaling)
-        ctx.save_for_backward(x, narrow, a, b)
+        ctx.save_for_backward(routing.numbers, routing.counts, x, narrow, a, b)
         return out.add_(product(narrow, *_both(b_e), routing, turned=True))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        module, stack, routing, scaling = ctx.of
+        module, stack, scaling = ctx.of
+        # Once: activation checkpointing computes them again at the first look.
+        numbers, counts, *of_adapter = ctx.saved_tensors
+        routing = Routing(numbers, counts)
         d_out = gradients[0].contiguous()
         turned = is_transposed(module)
         d_x = None
         if ctx.needs_input_grad[0]:
             d_x = product(d_out, *dequantized_stack(module, stack, d_out.dtype), routing, turned)
-        if not ctx.saved_tensors:
+        if not of_adapter:
             return d_x, *[None] * 6
-        x, narrow, a, b = ctx.saved_tensors
+        x, narrow, a, b = of_adapter
         a_e, b_e = _matrices(a, b, module, d_out.dtype)
         d_narrow = product(d_out, *_both(b_e), routing, turned=False).mul_(scaling)
         if d_x is not None:
