@@ -1,7 +1,7 @@
 """Store a stack of matrices, such as a layer's experts, as one 4-bit weight of bitsandbytes.
 
 Its documentation promises this for linear layers only. It was read in bitsandbytes 0.49 and 0.50;
-tests/contracts/test_expert_libraries.py checks every function. The stored values and constants are
+tests/contracts/test_bitsandbytes_stacks.py checks every function. The stored values and constants are
 those that bitsandbytes would compute for the whole stack at once.
 """
 
@@ -60,8 +60,8 @@ def _divided(weight: "torch.Tensor", divides: bool) -> Any:
 class Stack:
     """A 4-bit stack whose constants are uncompressed, to dequantize all of it or some matrices."""
 
-    def __init__(self, parameter: Any) -> None:
-        self._values, self._state = parameter.data, parameter.quant_state
+    def __init__(self, parameter: "torch.Tensor") -> None:
+        self._values, self._state = parameter.data, _state(parameter)
         self.shape: torch.Size = self._state.shape
         self._constants: torch.Tensor | None = None
 
@@ -108,35 +108,40 @@ class Stack:
         return result.to(dtype)
 
 
-def stored_bytes(parameter: Any) -> int:
+def _state(parameter: "torch.Tensor") -> Any:
+    state: Any = getattr(parameter, "quant_state")  # noqa: B009 - mypy
+    return state
+
+
+def stored_bytes(parameter: "torch.Tensor") -> int:
     """Return the bytes of a 4-bit weight with its constants, without the lookup tables."""
-    state = parameter.quant_state
+    state = _state(parameter)
     total = parameter.data.nbytes + state.absmax.nbytes
     if state.nested:
         total += state.state2.absmax.nbytes + state.offset.nbytes
     return int(total)
 
 
-def kind_of(parameter: Any) -> str:
+def kind_of(parameter: "torch.Tensor") -> str:
     """Return nf4 or fp4."""
-    return str(parameter.quant_state.quant_type)
+    return str(_state(parameter).quant_type)
 
 
-def shape_of(parameter: Any) -> "torch.Size":
+def shape_of(parameter: "torch.Tensor") -> "torch.Size":
     """Return the shape of the weights that a 4-bit parameter stands for."""
-    shape: torch.Size = parameter.quant_state.shape
+    shape: torch.Size = _state(parameter).shape
     return shape
 
 
-def type_of(parameter: Any) -> "torch.dtype":
+def type_of(parameter: "torch.Tensor") -> "torch.dtype":
     """Return the type of the weights before they were quantized."""
-    dtype: torch.dtype = parameter.quant_state.dtype
+    dtype: torch.dtype = _state(parameter).dtype
     return dtype
 
 
-def parts_of(parameter: Any) -> "dict[str, torch.Tensor]":
+def parts_of(parameter: "torch.Tensor") -> "dict[str, torch.Tensor]":
     """Return the tensors of a 4-bit weight, to write them to a file (`QuantState.as_dict`)."""
-    parts: dict[str, Any] = parameter.quant_state.as_dict(packed=True)
+    parts: dict[str, Any] = _state(parameter).as_dict(packed=True)
     return {_VALUES: parameter.data, **parts}
 
 

@@ -1,10 +1,10 @@
 """The parts of PEFT's LoRA for experts that its documentation does not promise.
 
 They were read in PEFT 0.19 to 0.21. Each function says what it uses and what a change of it would
-break; tests/contracts/test_expert_libraries.py checks every one.
+break; tests/contracts/test_peft_experts.py checks every one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,37 +17,43 @@ def is_expert_wrapper(module: "nn.Module") -> bool:
     return type(module).__name__ == "ParamWrapper"
 
 
-def adapted_stack(wrapper: Any) -> str:
+def _lora(wrapper: "nn.Module") -> Any:
+    return wrapper
+
+
+def adapted_stack(wrapper: "nn.Module") -> str:
     """Return the name of the parameter that a ParamWrapper adapts: `parameter_name`."""
-    return str(wrapper.parameter_name)
+    return str(_lora(wrapper).parameter_name)
 
 
-def inner_module(wrapper: Any) -> Any:
+def inner_module(wrapper: "nn.Module") -> Any:
     """Return the module with the experts: a ParamWrapper may be inside another one."""
-    return wrapper.get_base_layer()
+    return _lora(wrapper).get_base_layer()
 
 
-def expert_adapter(wrapper: Any) -> str | None:
+def expert_adapter(wrapper: "nn.Module") -> str | None:
     """Return the one adapter that a ParamWrapper adds now; None if there is none.
 
     Raises:
         ValueError: if several adapters are active, whose sum is not computed here.
     """
-    if wrapper.disable_adapters or wrapper.merged:
+    layer = _lora(wrapper)
+    if layer.disable_adapters or layer.merged:
         return None
-    names = [str(name) for name in wrapper.active_adapters if name in wrapper.lora_A]
+    names = [str(name) for name in layer.active_adapters if name in layer.lora_A]
     if len(names) > 1:
         raise ValueError(f"several adapters of experts are active: {', '.join(names)}")
     return names[0] if names else None
 
 
-def expert_update(wrapper: Any, adapter: str) -> "tuple[Tensor, Tensor, float]":
+def expert_update(wrapper: "nn.Module", adapter: str) -> "tuple[Tensor, Tensor, float]":
     """Return A [experts * rank, in], B [out, rank * experts] and s, all as PEFT stores them.
 
     The columns of B are those of all experts for the first rank, then for the second one.
     """
-    a, b = wrapper.lora_A[adapter].weight, wrapper.lora_B[adapter].weight
-    return a, b, float(wrapper.scaling[adapter])
+    layer = _lora(wrapper)
+    a, b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+    return a, b, float(layer.scaling[adapter])
 
 
 def by_expert(a: "Tensor", b: "Tensor", experts: int) -> "tuple[Tensor, Tensor]":
@@ -56,13 +62,13 @@ def by_expert(a: "Tensor", b: "Tensor", experts: int) -> "tuple[Tensor, Tensor]"
     return a.view(experts, rank, -1), b.view(len(b), rank, experts).permute(2, 0, 1)
 
 
-def delta_is_transposed(wrapper: Any) -> bool:
+def delta_is_transposed(wrapper: "nn.Module") -> bool:
     """Return whether a stack [experts, in, out] gets A^T B^T: `_did_swap_in_out_features` is false.
 
     PEFT decides it by the attribute `is_transposed` of the module, and for any other module
     adds B A.
     """
-    return not wrapper._did_swap_in_out_features
+    return not _lora(wrapper)._did_swap_in_out_features
 
 
 @contextmanager
@@ -85,7 +91,7 @@ def keep_names() -> Iterator[None]:
 
 
 @contextmanager
-def with_shapes(places: "list[tuple[Any, str, Tensor]]") -> Iterator[None]:
+def with_shapes(places: "Sequence[tuple[Any, str, Tensor]]") -> Iterator[None]:
     """Inside, let PEFT see the shapes of 4-bit stacks: (module, name, stand-in of that shape).
 
     A ParamWrapper reads the sizes, the type and the device of `getattr(module, name)`.

@@ -1,18 +1,21 @@
 """The parts of transformers' mixtures of experts that its documentation does not promise.
 
 It is the same from transformers 5.17 to 5.24. Each function says what it uses and what a change of
-it would break; tests/contracts/test_expert_libraries.py checks every one.
+it would break; tests/contracts/test_transformers_experts.py checks every one.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 _BLOCK = re.compile(r"(^|\.)\d+\.")
 # Parameters of three dimensions in other classes are convolutions, positions and the like.
@@ -45,7 +48,7 @@ def expert_modules(model: "nn.Module") -> "list[tuple[str, nn.Module, list[str]]
 
 
 def takes_experts_function(module: "nn.Module") -> bool:
-    """Return whether experts are computed by a function from outside (`use_experts_implementation`).
+    """Return whether a function from outside computes the experts (`use_experts_implementation`).
 
     Such a class has `_apply_gate`, and its objects say how weights are stored: `is_transposed`,
     `has_bias`, `has_gate`. It is called with tokens [T, hidden], experts and weights [T, k].
@@ -54,26 +57,38 @@ def takes_experts_function(module: "nn.Module") -> bool:
     return all(hasattr(module, name) for name in names)
 
 
-def apply_gate(module: Any, up: "torch.Tensor") -> "torch.Tensor":
+def apply_gate(experts: "nn.Module", up: "torch.Tensor") -> "torch.Tensor":
     """Return the activation of the first product, by `_apply_gate` or `act_fn`."""
+    module: Any = experts
     result: torch.Tensor = module._apply_gate(up) if module.has_gate else module.act_fn(up)
     return result
 
 
-def products_of(module: Any) -> tuple[str, str]:
+def products_of(module: "nn.Module") -> tuple[str, str]:
     """Return the names of the first and the second stack: as transformers' own functions read."""
-    return ("gate_up_proj" if module.has_gate else "up_proj"), "down_proj"
+    return ("gate_up_proj" if getattr(module, "has_gate", True) else "up_proj"), "down_proj"
 
 
-def norm_behind(module: Any) -> "Callable[[torch.Tensor], torch.Tensor] | None":
+def expert_count(module: "nn.Module") -> int:
+    """Return the number of experts, `num_experts`."""
+    return int(getattr(module, "num_experts"))  # noqa: B009 - mypy
+
+
+def has_bias(module: "nn.Module") -> bool:
+    """Return whether each expert adds a bias: the parameter STACK_bias."""
+    return bool(getattr(module, "has_bias", False))
+
+
+def norm_behind(experts: "nn.Module") -> "Callable[[torch.Tensor], torch.Tensor] | None":
     """Return the norm after the second product, which a few classes have since 5.20."""
+    module: Any = experts
     if not getattr(module, "has_post_expert_norm", False):
         return None
     result: Callable[[torch.Tensor], torch.Tensor] = module.post_expert_norm
     return result
 
 
-def is_transposed(module: Any) -> bool:
+def is_transposed(module: "nn.Module") -> bool:
     """Return whether a stack is [experts, in, out] and not [experts, out, in]."""
     return bool(getattr(module, "is_transposed", False))
 
@@ -124,34 +139,41 @@ def _quantizer(quantize: Callable[..., Any], absent: bool) -> Any:
     class Quantizer(Bnb4BitHfQuantizer):
         stacks: frozenset[str] = frozenset()
 
-        def _process_model_before_weight_loading(self, model: Any, *args: Any, **kw: Any) -> Any:
+        def _process_model_before_weight_loading(
+            self, model: "PreTrainedModel", *args: Any, **kw: Any
+        ) -> Any:
             result = super()._process_model_before_weight_loading(model, *args, **kw)
             names = []
             for name, module, stacks in expert_modules(model):
                 names += [f"{name}.{stack}" for stack in stacks]
                 for stack in stacks if absent else ():
                     module.register_parameter(stack, None)
-                    module._is_hf_initialized = True  # nothing is left to initialize
+                    # Nothing is left to initialize.
+                    setattr(module, "_is_hf_initialized", True)  # noqa: B010 - mypy
             self.stacks = frozenset(names)
             return result
 
-        def _convert_model_for_quantization(self, model: Any) -> None:
-            """Leave Llama 4's stacks as they are: others' 4-bit files hold linear layers instead."""
+        def _convert_model_for_quantization(self, model: "PreTrainedModel") -> None:
+            """Leave Llama 4's stacks. Others' 4-bit files of it hold linear layers instead."""
             if not absent:
-                super()._convert_model_for_quantization(model)
+                super()._convert_model_for_quantization(model)  # type: ignore[no-untyped-call]
 
-        def param_needs_quantization(self, model: Any, param_name: str, **kwargs: Any) -> bool:
+        def param_needs_quantization(
+            self, model: "PreTrainedModel", param_name: str, **kwargs: Any
+        ) -> bool:
             if param_name in self.stacks:
                 return True
             return bool(super().param_needs_quantization(model, param_name, **kwargs))
 
         def get_quantize_ops(self) -> Any:
-            return Quantize(self)
+            return Quantize(self)  # type: ignore[no-untyped-call]
 
     return Quantizer
 
 
-def save_without(model: Any, names: "set[str]", folder: Any, **how: Any) -> None:
+def save_without(
+    model: "PreTrainedModel | PeftModel", names: "set[str]", folder: Path, **how: Any
+) -> None:
     """Save a model without the parameters `names`, by the names that it has in memory.
 
     `save_pretrained` would divide stacks of experts into matrices, which 4-bit stacks are not,
@@ -164,7 +186,8 @@ def save_without(model: Any, names: "set[str]", folder: Any, **how: Any) -> None
             module = model.get_submodule(holder)
             taken.append((module, own, getattr(module, own)))
             module.register_parameter(own, None)
-        model.save_pretrained(folder, save_original_format=False, **how)
+        saving: Any = model
+        saving.save_pretrained(folder, save_original_format=False, **how)
     finally:
         for module, own, parameter in taken:
             module.register_parameter(own, parameter)

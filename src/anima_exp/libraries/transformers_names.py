@@ -1,25 +1,28 @@
 """How transformers renames the weights of a model's files, and makes stacks of experts of them.
 
 Its documentation does not promise these functions. They are the same from transformers 5.17 to
-5.24; tests/contracts/test_expert_libraries.py checks them. Merging writes a model by the names that
+5.24; tests/contracts/test_transformers_names.py checks them. Merging writes a model by the names that
 its base has.
 """
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Names:
     """The names of a model's weights in files, as `get_model_conversion_mapping` gives them."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: "PreTrainedModel") -> None:
         """Keep a model without weights, on the meta device."""
-        self.model = model
+        self.model: Any = model
 
     def in_memory(self, names: Iterable[str]) -> dict[str, list[str]]:
         """Return the names in files of each weight, by its name in memory.

@@ -102,6 +102,8 @@ def merged_stack(
                 for matrix, one, other in zip(weight, left, right, strict=True)
             ]
         )
-    return dict.fromkeys(plan.files, weight) if len(plan.files) == 1 else layers.names.apart(
-        plan.name, weight
+    return (
+        dict.fromkeys(plan.files, weight)
+        if len(plan.files) == 1
+        else layers.names.apart(plan.name, weight)
     )

@@ -89,7 +89,6 @@ class Plan:
             )
         return stored
 
-
     def _read(self, name: str) -> Tensor:
         return self.base.tensors.read(name)
 

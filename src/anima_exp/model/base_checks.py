@@ -98,8 +98,8 @@ def _first(names: list[str]) -> str:
     return f"{shown}, ..." if len(names) > 3 else shown
 
 
-# bitsandbytes quantizes linear layers, and stacks of experts are quantized to 4 bits in the same way
-# (expert_weights.py). A family may keep experts in another form.
+# bitsandbytes quantizes linear layers. Stacks of experts are quantized to 4 bits in the same way
+# (expert_weights.py), but a family may keep its experts in another form.
 
 _LEAST = 0.9  # of the matrices in decoder blocks must be quantized
 

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 _EACH_EXPERT = re.compile(r"\.experts\.\d+\.")
 
 
-def target_parameters(
-    model: "PreTrainedModel | PeftModel", lora: LoraConfig
-) -> list[str] | None:
+def target_parameters(model: "PreTrainedModel | PeftModel", lora: LoraConfig) -> list[str] | None:
     """Return the names of the stacks that get an adapter, within a block; None without any.
 
     Raises:
@@ -87,9 +85,7 @@ def is_of_each_expert(names: Iterable[str]) -> bool:
 
 
 @contextmanager
-def as_peft_needs(
-    model: "PreTrainedModel | PeftModel", *, rename: bool = False
-) -> Iterator[None]:
+def as_peft_needs(model: "PreTrainedModel | PeftModel", *, rename: bool = False) -> Iterator[None]:
     """Inside, let PEFT attach an adapter: it sees 4-bit stacks by their true shapes.
 
     Args:

@@ -25,9 +25,12 @@ from anima_exp.libraries.peft_experts import (
     inner_module,
     is_expert_wrapper,
 )
+from anima_exp.libraries.peft_internals import base_layer
 from anima_exp.libraries.transformers_experts import (
     apply_gate,
+    expert_count,
     expert_modules,
+    has_bias,
     is_transposed,
     norm_behind,
     products_of,
@@ -60,9 +63,9 @@ def install(model: "PreTrainedModel | PeftModel") -> None:
             module.forward = partial(_forward if known else _forward_again, module)
 
 
-def _pass_on(wrapper: Any, *args: Any, **kwargs: Any) -> Any:
+def _pass_on(wrapper: nn.Module, *args: Any, **kwargs: Any) -> Any:
     """Leave adding the adapter to the module with the experts."""
-    return wrapper.base_layer(*args, **kwargs)
+    return base_layer(wrapper)(*args, **kwargs)
 
 
 @contextmanager
@@ -82,24 +85,22 @@ def original_experts_forward(model: "PreTrainedModel | PeftModel") -> Iterator[N
 
 
 def _forward(
-    module: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor
+    module: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor
 ) -> Tensor:
     """Compute experts for tokens [T, hidden], with the experts and weights [T, k] of each."""
     kind = hidden_states.device.type
     dtype = (
-        torch.get_autocast_dtype(kind)
-        if torch.is_autocast_enabled(kind)
-        else hidden_states.dtype
+        torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_states.dtype
     )
     tokens, k = top_k_index.shape
     first, second = products_of(module)
     # A number behind the last expert means none; such a token gets a weight of zero.
     number = top_k_index.reshape(-1)
-    chosen = number < module.num_experts
-    number = number.clamp(max=module.num_experts - 1)
+    chosen = number < expert_count(module)
+    number = number.clamp(max=expert_count(module) - 1)
     weights = torch.where(chosen, top_k_weights.reshape(-1), 0)
     by_number = torch.sort(number, stable=True)
-    routing = Routing.of(by_number.values, module.num_experts)
+    routing = Routing.of(by_number.values, expert_count(module))
     order = by_number.indices
     flat = hidden_states.to(dtype).index_select(0, order // k)
     up = _product(module, first, flat, routing)
@@ -111,20 +112,20 @@ def _forward(
     return result.view(tokens, k, -1).sum(dim=1).to(hidden_states.dtype)
 
 
-def _product(module: Any, stack: str, x: Tensor, routing: Routing) -> Tensor:
+def _product(module: nn.Module, stack: str, x: Tensor, routing: Routing) -> Tensor:
     """Return x W_e + s B_e A_e x, and the bias of the expert e of each row of x."""
     wrapper = module.__dict__.get(_WRAPPERS, {}).get(stack)
     adapter = None if wrapper is None else _adapter(wrapper)
     update = (None, None, 0.0) if adapter is None else expert_update(wrapper, adapter)
     with torch.autocast(x.device.type, enabled=False):
         out: Tensor = _ExpertProduct.apply(x, *update, module, stack, routing)  # type: ignore[no-untyped-call]
-        if module.has_bias:
+        if has_bias(module):
             bias = getattr(module, f"{stack}_bias")
             out = out + bias.to(out.dtype).index_select(0, routing.numbers)
     return out
 
 
-def _adapter(wrapper: Any) -> str | None:
+def _adapter(wrapper: nn.Module) -> str | None:
     try:
         return expert_adapter(wrapper)
     except ValueError as error:
@@ -141,7 +142,7 @@ class _ExpertProduct(torch.autograd.Function):
         a: Tensor | None,
         b: Tensor | None,
         scaling: float,
-        module: Any,
+        module: nn.Module,
         stack: str,
         routing: Routing,
     ) -> Tensor:
@@ -181,8 +182,8 @@ class _ExpertProduct(torch.autograd.Function):
         return d_x, d_a.to(a.dtype), d_b.to(b.dtype), *[None] * 4
 
 
-def _matrices(a: Tensor, b: Tensor, module: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    a_e, b_e = by_expert(a.detach().to(dtype), b.detach().to(dtype), module.num_experts)
+def _matrices(a: Tensor, b: Tensor, module: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    a_e, b_e = by_expert(a.detach().to(dtype), b.detach().to(dtype), expert_count(module))
     return a_e, b_e.contiguous()
 
 
@@ -193,7 +194,7 @@ def _both(stack: Tensor) -> tuple[Callable[[], Tensor], Callable[[int], Tensor]]
 # A class of experts that transformers computes by code of its own (Llama 4, JetMoE).
 
 
-def _forward_again(module: Any, *args: Any, **kwargs: Any) -> Any:
+def _forward_again(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
     """Compute with dequantized experts, and compute again in the backward pass."""
     compute = partial(_compute, module)
     if not torch.is_grad_enabled():
@@ -201,7 +202,7 @@ def _forward_again(module: Any, *args: Any, **kwargs: Any) -> Any:
     return checkpoint(compute, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
 
 
-def _compute(module: Any, *args: Any, **kwargs: Any) -> Any:
+def _compute(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
     kind = args[0].device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else args[0].dtype
     wrappers = module.__dict__.get(_WRAPPERS, {})
@@ -211,7 +212,7 @@ def _compute(module: Any, *args: Any, **kwargs: Any) -> Any:
         weight = dequantized_stack(module, name, dtype)[0]()
         adapter = _adapter(wrappers[name]) if name in wrappers else None
         plain[name] = weight if adapter is None else _with_update(weight, wrappers[name], adapter)
-    module.__dict__.update(plain)  # found before the parameters of these names
+    module.__dict__.update(plain)  # these hide the parameters of the same names
     try:
         return type(module).forward(module, *args, **kwargs)
     finally:
@@ -223,7 +224,7 @@ def _is_stack(parameter: Tensor) -> bool:
     return is_quantized(parameter) or parameter.ndim == 3
 
 
-def _with_update(weight: Tensor, wrapper: Any, adapter: str) -> Tensor:
+def _with_update(weight: Tensor, wrapper: nn.Module, adapter: str) -> Tensor:
     a, b, scaling = expert_update(wrapper, adapter)
     a_e, b_e = by_expert(a.to(weight.dtype), b.to(weight.dtype), len(weight))
     if delta_is_transposed(wrapper):

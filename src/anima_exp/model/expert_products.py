@@ -18,9 +18,13 @@ class Routing:
 
     @classmethod
     def of(cls, numbers: Tensor, experts: int) -> "Routing":
-        return cls(numbers, torch.zeros_like(numbers[:1]).expand(experts).clone().index_add(
-            0, numbers, torch.ones_like(numbers)
-        ))
+        return cls(
+            numbers,
+            torch.zeros_like(numbers[:1])
+            .expand(experts)
+            .clone()
+            .index_add(0, numbers, torch.ones_like(numbers)),
+        )
 
     @cached_property
     def ends(self) -> Tensor:

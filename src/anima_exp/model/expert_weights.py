@@ -1,8 +1,8 @@
 """Keep the experts of a mixture of experts in 4 bits: find, load, save and dequantize them.
 
-transformers stores a layer's experts as a few stacks of matrices [experts, out, in] (or, transposed,
-[experts, in, out]), which are no linear layers. bitsandbytes' own way for such a parameter would
-dequantize it for autograd, which keeps the 16-bit weights of every layer until the backward pass.
+transformers stores a layer's experts as a few stacks of matrices [experts, out, in], in some
+families [experts, in, out], which are no linear layers. bitsandbytes' own way for such a parameter
+dequantizes it for autograd, which keeps the 16-bit weights of every layer until the backward pass.
 Here a stack stays in 4 bits, and model/expert_layers.py dequantizes it in each pass.
 """
 
@@ -158,7 +158,7 @@ def set_expert_compute_type(model: nn.Module, dtype: torch.dtype) -> None:
 def save_quantized(
     model: "PreTrainedModel | PeftModel", folder: Path, *, max_shard_size: str
 ) -> None:
-    """Save a quantized base as transformers does, and its 4-bit stacks in files beside it.
+    """Save a quantized base as transformers does, and its 4-bit stacks in files next to it.
 
     One layer's stacks are in one file, so that few weights are copied at a time.
     """

@@ -199,7 +199,9 @@ def from_model(model: "PreTrainedModel | PeftModel") -> Shape:
     linears: dict[str, list[Linear]] = {}
     layers = linear_layers(model)
     for one in layers:
-        inside = Linear(one.inside, one.inputs, one.outputs, one.attention, one.bias, seen=one.seen)
+        inside = Linear(
+            one.inside, one.inputs, one.outputs, one.attention, one.bias, one.seen, one.router
+        )
         linears.setdefault(one.block, []).append(inside)
     if not linears:
         raise ModelError(f"{type(model).__name__} has no blocks of linear layers to train.")
