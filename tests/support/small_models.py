@@ -31,7 +31,7 @@ def small(family="llama", **settings):
     shape = shape | OTHERS.get(family, {})
     if family in UNLIKE:
         shape = {"vocab_size": VOCABULARY} | UNLIKE[family]
-    if family in ("granite", "falcon_h1", "lfm2"):
+    if family in ("granite", "falcon_h1", "lfm2", "qwen2_moe"):
         shape.pop("head_dim")  # it divides
     config = getattr(transformers, f"{CONFIGS[family]}Config")(**shape | settings)
     attention = attention_of(config, Attention.sdpa).value
@@ -52,6 +52,7 @@ CONFIGS = {
     "nemotron": "Nemotron",
     "llama4": "Llama4Text",
     "mixtral": "Mixtral",
+    "qwen2_moe": "Qwen2Moe",
     "qwen3_moe": "Qwen3Moe",
     "olmoe": "Olmoe",
     "glm4_moe": "Glm4Moe",

@@ -1,8 +1,8 @@
 """Store a stack of matrices, such as a layer's experts, as one 4-bit weight of bitsandbytes.
 
 Its documentation promises this for linear layers only. It was read in bitsandbytes 0.49 and 0.50;
-tests/contracts/test_bitsandbytes_stacks.py checks every function. The stored values and constants are
-those that bitsandbytes would compute for the whole stack at once.
+tests/contracts/test_bitsandbytes_stacks.py checks every function. The stored values and constants
+are those that bitsandbytes would compute for the whole stack at once.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
     from peft import PeftModel
+    from torch import nn
     from transformers import PreTrainedModel
 
 _BLOCK = re.compile(r"(^|\.)\d+\.")

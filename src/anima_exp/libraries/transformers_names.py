@@ -1,8 +1,8 @@
 """How transformers renames the weights of a model's files, and makes stacks of experts of them.
 
 Its documentation does not promise these functions. They are the same from transformers 5.17 to
-5.24; tests/contracts/test_transformers_names.py checks them. Merging writes a model by the names that
-its base has.
+5.24; tests/contracts/test_transformers_names.py checks them. Merging writes a model by the names
+that its base has.
 """
 
 from collections.abc import Iterable, Mapping

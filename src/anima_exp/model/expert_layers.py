@@ -108,8 +108,10 @@ def _forward(
     if norm := norm_behind(module):
         down = norm(down)
     weighted = down * weights[order, None]
-    result = torch.empty_like(weighted).index_copy(0, order, weighted)
-    return result.view(tokens, k, -1).sum(dim=1).to(hidden_states.dtype)
+    # Gathered back and not scattered, which would keep what it scatters.
+    back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+    result = weighted.index_select(0, back).view(tokens, k, -1)
+    return result.sum(dim=1).to(hidden_states.dtype)
 
 
 def _product(module: nn.Module, stack: str, x: Tensor, routing: Routing) -> Tensor:

@@ -80,7 +80,9 @@ def _all_of_block(shape: Shape, block: Block, config: RunConfig, gpu: bool) -> i
     kept += width * config.lora.rank * len(adapted)
     kept += width * _attention(shape, one_kernel) + _SUM * shape.heads
     kept += width * _feed_forward(block, fused=fused)
-    kept += width * _experts(block, config.lora.rank if config.lora.experts else 0, full=full)
+    kept += width * experts_kept(
+        block, rank=config.lora.rank if config.lora.experts else 0, full=full
+    )
     normed = 2 * shape.hidden
     if block.head_norms:
         normed += (shape.heads + shape.kv_heads) * shape.head_dim
@@ -136,8 +138,8 @@ def _feed_forward(block: Block, *, fused: bool) -> int:
     return sum(one.outputs for one in wide) + (out.inputs if len(wide) > 1 and not fused else 0)
 
 
-def _experts(block: Block, rank: int, *, full: bool) -> int:
-    """Elements that stacked experts keep, for all experts that a token passes through.
+def experts_kept(block: Block, *, rank: int, full: bool) -> int:
+    """Return the elements per token that stacked experts keep, in all that it passes through.
 
     They are gate, its activation, up, and the outputs, which the router's weights scale. With
     adapters or trained experts also the inputs of both products, and A x.
