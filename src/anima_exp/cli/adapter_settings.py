@@ -14,7 +14,7 @@ KEY = "model.adapter"
 # Features of adapters that training does not support.
 _OTHER_KINDS = (
     "use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "layer_replication",
-    "target_parameters", "use_qalora", "alora_invocation_tokens", "megatron_config",
+    "use_qalora", "alora_invocation_tokens", "megatron_config",
 )  # fmt: skip
 
 
@@ -25,6 +25,7 @@ class Adapter:
     rank: int
     alpha: float
     layers: list[str]  # `q_proj`
+    experts: bool = False  # whether it adapts stacks of experts too
 
     def overrides(self) -> list[str]:
         """Return the settings as overrides of a command line."""
@@ -33,6 +34,7 @@ class Adapter:
             f"lora.layers={to_override(self.layers)}",
             f"lora.rank={self.rank}",
             f"lora.alpha={self.alpha:g}",
+            *["lora.experts=true"] * self.experts,
         ]
 
 
@@ -61,6 +63,9 @@ def with_adapter(arguments: Sequence[str]) -> list[str]:
             f"lora={given['lora']} contradicts {KEY}={place}, whose layers are fixed: "
             f"{', '.join(result.layers)}. Leave lora out."
         )
+    if "lora.experts" in given and (given["lora.experts"].lower() == "true") != result.experts:
+        own_value = f"lora.experts={str(result.experts).lower()}"
+        raise _contradiction(place, f"lora.experts={given['lora.experts']}", own_value)
     own = {"lora.rank": result.rank, "lora.alpha": result.alpha}
     for key, value in own.items():
         if key in given and _number(given[key]) != value:
@@ -83,6 +88,8 @@ def check(model: ModelConfig, lora: LoraConfig) -> None:
         raise _in_a_file(model.adapter, f"lora.rank={lora.rank}", result)
     if lora.alpha != result.alpha:
         raise _in_a_file(model.adapter, f"lora.alpha={lora.alpha:g}", result)
+    if lora.experts != result.experts:
+        raise _in_a_file(model.adapter, f"lora.experts={str(lora.experts).lower()}", result)
     if lora.target_modules is not TargetModules.named or {*(lora.layers or ())} != {*result.layers}:
         what = f"lora.target_modules={lora.target_modules.value}"
         raise _in_a_file(model.adapter, what, result)
@@ -120,7 +127,8 @@ def read(place: str) -> Adapter:
         rank, alpha = int(settings["r"]), float(settings["lora_alpha"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{where}: its adapter_config.json has no r or lora_alpha.") from error
-    return Adapter(rank, alpha, _layers(place, settings, where))
+    experts = bool(settings.get("target_parameters"))
+    return Adapter(rank, alpha, _layers(place, settings, where), experts)
 
 
 def _layers(place: str, settings: Mapping[str, Any], where: str) -> list[str]:

@@ -184,6 +184,7 @@ class LoraConfig:
         False,
         "Also adapt stacked experts of a mixture of experts. Routers stay frozen. Needs dropout=0.",
         since="0.2",
+        as_before=False,
     )
     rank: int = setting(64, "Rank of the update matrices.", above=0, largest=65_536)
     alpha: float = setting(
