@@ -54,6 +54,8 @@ def test_peft_takes_layers_of_a_shared_expert_for_experts_unless_names_are_kept(
     with peft_experts.keep_names():
         model = adapted("deepseek_v3", **names)
     assert not wrappers(model)
+    assert peft_experts.would_rename(model)
+    assert not peft_experts.would_rename(adapted("qwen3_moe"))
     assert any("shared_experts.up_proj.lora_A" in name for name, _ in model.named_parameters())
 
 

@@ -90,6 +90,25 @@ def keep_names() -> Iterator[None]:
         module.convert_peft_config_for_transformers = before
 
 
+def would_rename(adapted: "nn.Module") -> bool:
+    """Return whether PEFT would change the names of a new adapter when it loads the adapter.
+
+    `adapted` is PEFT's model, made inside `keep_names`; its one config is tried.
+    """
+    from copy import deepcopy
+
+    from peft.utils import transformers_weight_conversion
+
+    model: Any = adapted
+    (config,) = model.peft_config.values()
+    tried = deepcopy(config)
+    transformers_weight_conversion.convert_peft_config_for_transformers(
+        tried, model=model.get_base_model(), conversions=None
+    )
+    names = "target_modules", "target_parameters"
+    return any(set(getattr(tried, n) or ()) != set(getattr(config, n) or ()) for n in names)
+
+
 @contextmanager
 def with_shapes(places: "Sequence[tuple[Any, str, Tensor]]") -> Iterator[None]:
     """Inside, let PEFT see the shapes of 4-bit stacks: (module, name, stand-in of that shape).

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anima_exp.config import LoraConfig, ModelConfig, Precision
 from anima_exp.errors import ModelError, first_line
 from anima_exp.events import say
-from anima_exp.libraries import peft_internals
+from anima_exp.libraries import peft_experts, peft_internals
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 from anima_exp.libraries.peft_internals import (
     adapts_experts,
@@ -69,7 +69,16 @@ def add_lora(model: "PreTrainedModel | PeftModel", lora: LoraConfig) -> Any:
     cast_adapter(adapted, lora.dtype)
     if line := expert_adapters.experts_line(adapted, lora):
         say(line)
+        if peft_experts.would_rename(adapted):
+            say(_RENAMED)
     return adapted
+
+
+# PEFT has done so since 0.19, for adapters that were made with transformers 4.
+_RENAMED = (
+    "lora     PEFT alone would take layers of shared experts or dense blocks in this adapter for "
+    "experts: use it with anima-exp, or merge it"
+)
 
 
 # PEFT 0.19 and later apply the names of dense layers to experts in one stacked tensor too.
