@@ -29,7 +29,7 @@ class StackPlan:
 def is_of_experts(module: str, layers: Layers) -> bool:
     """Return whether an update belongs to a module with stacks of experts."""
     holder = module.replace(_WRAPPED, "")
-    return any(name.startswith(f"{holder}.") for name in layers.stacks)
+    return any(name.rpartition(".")[0] == holder for name in layers.stacks)
 
 
 def updates_of_stacks(adapter: Adapter, layers: Layers) -> dict[str, Update]:
