@@ -117,10 +117,10 @@ def test_8_bits_are_refused_and_4_bits_named(tmp_path):
     with pytest.raises(ModelError) as error:
         load(tmp_path, "int8")
     assert str(error.value) == (
-        f"quant=int8 would quantize only 14 % of the weights in the blocks of model.source="
-        f"{tmp_path}: its experts (model.layers.1.mlp.experts.gate_up_proj) are one stacked "
-        "tensor, not linear layers. Choose quant=nf4, which also quantizes stacked experts, a "
-        "model without experts, or quant=none if its 16-bit weights fit into memory."
+        f"quant=int8 quantizes only 14 % of the weights in the blocks of model.source={tmp_path}: "
+        "its experts (model.layers.1.mlp.experts.gate_up_proj) are one stacked tensor. Choose "
+        "quant=nf4, which also quantizes stacked experts, or another model, use quant=none if its "
+        "16-bit weights fit into memory, or accept this with model.accept=[unquantized]."
     )
 
 

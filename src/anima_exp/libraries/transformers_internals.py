@@ -87,6 +87,32 @@ def set_activation_checkpointing(
     enable(**{f"{name}_checkpointing_kwargs": settings})
 
 
+# RWKV rescales its weights when it switches between training and evaluation, against overflow in
+# fp16. Gemma 3n clips its weights in training. Both write to the stored integers of a 4-bit weight.
+_CHANGES_WEIGHTS = {"rescale_every": 0, "altup_coef_clip": None}
+
+
+def keep_weights(model: "PreTrainedModel | PeftModel") -> None:
+    """Stop a family from changing its frozen weights during a forward pass.
+
+    It does so by fields of its config, which each pass reads.
+    """
+    config = model.config.get_text_config()
+    for name, off in _CHANGES_WEIGHTS.items():
+        if getattr(config, name, None):
+            object.__setattr__(config, name, off)  # its type may not allow None
+
+
+def can_checkpoint(model: "PreTrainedModel | PeftModel") -> bool:
+    """Return whether a model's class supports activation checkpointing.
+
+    It says so by `supports_gradient_checkpointing`. Without it, switching it on is a ValueError.
+    GIT says so too, but adds to its embeddings in place, which transformers marks as trained.
+    """
+    supported = bool(getattr(model, "supports_gradient_checkpointing", False))
+    return supported and getattr(model.config, "model_type", None) != "git"
+
+
 def is_conv1d(module: "torch.nn.Module") -> bool:
     """Return whether a layer's class is GPT-2's Conv1D, whose weight is [in, out]."""
     return type(module).__name__ == "Conv1D"
@@ -158,7 +184,7 @@ def kept_by(cache: "Cache") -> Kept | None:
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
-    layers: list[Any] = cache.layers if isinstance(cache, DynamicCache) else []
+    layers: list[Any] = cache.layers if type(cache) is DynamicCache else []
     if any(type(layer) is not DynamicLayer for layer in layers):
         return None
     return [(layer.keys, layer.values) for layer in layers]
@@ -211,6 +237,29 @@ def rotary_parts(model: "PreTrainedModel | PeftModel") -> list[Any]:
         for module in model.modules()
         if any(name.endswith("inv_freq") for name, _ in module.named_buffers(recurse=False))
     ]
+
+
+def rope_settings(config: "PreTrainedConfig") -> dict[str, dict[str, Any]]:
+    """Return the settings of rotary positions by type of layer; "" stands for all layers.
+
+    They are `config.rope_parameters`, either one table or a table for each type of layer. Under
+    another name the report before training would lack them.
+    """
+    held = getattr(config, "rope_parameters", None) or {}
+    if any(isinstance(one, dict) for one in held.values()):
+        return {where: one for where, one in held.items() if isinstance(one, dict)}
+    return {"": held} if held else {}
+
+
+def rope_types(part: Any) -> dict[str, str]:
+    """Return the types with which a rotary module was built: `rope_type`, by type of layer.
+
+    A module without the attribute has none, and is not compared with the config.
+    """
+    built = getattr(part, "rope_type", None)
+    if isinstance(built, dict):
+        return {str(where): str(one) for where, one in built.items()}
+    return {"": str(built)} if built else {}
 
 
 def prepare_conversions() -> None:

@@ -11,7 +11,8 @@ from anima_exp.config import QuantConfig
 from anima_exp.libraries.bitsandbytes_stacks import Stack, quantized_stack
 from anima_exp.libraries.peft_experts import by_expert
 from anima_exp.merging.adapter import Adapter, Update
-from anima_exp.merging.base import Layers, Tensors
+from anima_exp.merging.base import Layers
+from anima_exp.model.stored_tensors import Tensors
 
 _WRAPPED = ".base_layer"  # PEFT wraps a module once for each of its stacks
 

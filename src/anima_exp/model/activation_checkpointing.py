@@ -7,6 +7,7 @@ import torch
 from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 
 from anima_exp.config import ActivationCheckpointing, Precision
+from anima_exp.errors import ModelError
 from anima_exp.libraries.bitsandbytes_internals import PRODUCT_IN_4_BITS, is_4bit_layer
 from anima_exp.libraries.peft_internals import lora_layers
 from anima_exp.libraries.torch_internals import (
@@ -15,10 +16,10 @@ from anima_exp.libraries.torch_internals import (
     operation_name,
     says_changed_in_place,
 )
-from anima_exp.libraries.transformers_internals import set_activation_checkpointing
+from anima_exp.libraries.transformers_internals import can_checkpoint, set_activation_checkpointing
 from anima_exp.model.architecture_check import short_batch
 from anima_exp.model.base import autocast
-from anima_exp.model.forward import loss_of
+from anima_exp.model.forward import base_of, loss_of
 from anima_exp.model.lora_linear import be_one_operation
 from anima_exp.model.varlen_attention import packed_attention
 
@@ -37,11 +38,22 @@ _SET = "anima_exp_recompute"  # an attribute of the model
 def apply_activation_checkpointing(
     model: "PreTrainedModel | PeftModel", how: ActivationCheckpointing
 ) -> None:
-    """Set activation checkpointing for all later passes."""
+    """Set activation checkpointing for all later passes.
+
+    Raises:
+        ModelError: if the architecture does not support it.
+    """
+    if how is not ActivationCheckpointing.none and not can_checkpoint(base_of(model)):
+        raise ModelError(
+            f"trainer.activation_checkpointing={how.value} does not work with "
+            f"{type(base_of(model)).__name__}, which does not support it in transformers. "
+            "Use trainer.activation_checkpointing=none."
+        )
     setattr(model, _SET, how)
     be_one_operation(model, how is ActivationCheckpointing.selective)
     if how is ActivationCheckpointing.none:
-        set_activation_checkpointing(model, None)
+        if can_checkpoint(base_of(model)):
+            set_activation_checkpointing(model, None)
         return
     settings: dict[str, Any] = {"use_reentrant": False}
     if how is ActivationCheckpointing.selective:

@@ -12,15 +12,19 @@ import torch
 from torch import Tensor
 
 from anima_exp.data.micro_batch import MicroBatch, pack_rows
-from anima_exp.errors import ModelError
+from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries.transformers_internals import cache_argument, cache_in
 from anima_exp.model.base_config import context_length
 from anima_exp.model.chunked_loss import head_of, logits_of
 from anima_exp.model.forward import base_of, hidden_states
+from anima_exp.model.linear_layers import find_unused
 from anima_exp.model.varlen_attention import (
     BordersLost,
+    count_attention,
     disable_packing,
+    needs_our_attention,
     packed_attention,
-    supports_packing,
+    packing_obstacle,
 )
 
 if TYPE_CHECKING:
@@ -29,8 +33,9 @@ if TYPE_CHECKING:
 
 
 _LENGTHS = (5, 7)
-# Relative to a hidden state's norm. Two passes of one shape do not differ, except with experts.
-_LEAK = 1e-2
+# Relative to a hidden state's norm: what other rows may change, and what another shape may change.
+# Two passes of one shape do not differ, except with experts in 16 bits.
+_APART_IN_FP32, _APART, _APART_IN_INT8 = (1e-4, 1e-2), (1e-2, 1e-1), (1e-1, 1.0)
 _ROUNDING = 1e-1  # relative to the logits' norm, in 16 bits or LLM.int8()
 
 
@@ -47,42 +52,99 @@ def probe_architecture(
         ModelError: if the model's own logits differ from those that the loss uses.
     """
     with torch.no_grad():
-        try:
-            # LLM.int8() would look like a leak, so for it only the pass itself is tried.
-            apart = not _rows_see_each_other(model) or rounds_together
-        except BordersLost:
-            apart = False
-        if not apart:
-            disable_packing(model)
-        _check_head(model)
+        exact = model.dtype is torch.float32 and not torch.is_autocast_enabled(model.device.type)
+        apart = _APART_IN_INT8 if rounds_together else _APART_IN_FP32 if exact else _APART
+        theirs = _their_logits(model, apart[0])
+        if (why := _obstacle(model, *apart)) is not None:
+            disable_packing(model, why)
+        _check_head(model, theirs)
 
 
-def _rows_see_each_other(model: "PreTrainedModel | PeftModel") -> bool:
-    """Return whether other tokens in the first row change the hidden states of the second.
+def _obstacle(model: "PreTrainedModel | PeftModel", leak: float, rounding: float) -> str | None:
+    """Return why rows of `model` cannot be packed; None if they can.
+
+    Other tokens in the first row must not change the second row by more than `leak`. The second row
+    must not differ from the same row alone by more than `rounding`.
+    """
+    if why := packing_obstacle(model):
+        return why
+    if _has_indexer(model):
+        return "its indexer chooses among the tokens of all rows"
+    first, second = _LENGTHS
+    both = short_batch(model, *_LENGTHS)
+    flipped = both.ids.clone()
+    flipped[0, :first] = flipped[0, :first].flip(0)
+    alone = short_batch(model, second, first_row=1)
+    try:
+        with packed_attention(model), count_attention() as calls:
+            before, after, expected = (
+                hidden_states(model, batch)[0, -second:].float()
+                for batch in (both, replace(both, ids=flipped), alone)
+            )
+    except BordersLost as error:
+        return str(error)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # each architecture has others
+        return "its attention cannot be replaced"
+    if not calls and needs_our_attention(model):
+        return "its attention cannot be replaced"
+    if not _same(after, before, leak):
+        return "tokens of one row change another row's hidden states"
+    if not _same(expected, before, rounding):
+        return "a row's hidden states depend on its place among packed rows"
+    return None
+
+
+def _has_indexer(model: "PreTrainedModel | PeftModel") -> bool:
+    """Return whether attention reads the tokens that a module chooses (DeepSeek V3.2)."""
+    return any(name.rpartition(".")[2] == "indexer" for name, _ in model.named_modules())
+
+
+def _same(one: Tensor, other: Tensor, rounding: float) -> bool:
+    """Return whether no hidden state [T, H] differs by more than `rounding` of its norm."""
+    apart = (one - other).norm(dim=-1) / other.norm(dim=-1).clamp_min(1e-6)
+    return not bool(apart.max() > rounding)  # NaN, as of damaged weights, is found later
+
+
+def _their_logits(model: "PreTrainedModel | PeftModel", leak: float) -> Tensor:
+    """Return the logits [T, V] of a short row, as the architecture itself computes them.
 
     Raises:
-        BordersLost: if the architecture does not pass the row borders to its attention.
+        ModelError: if it cannot, or if a token's logits depend on later tokens.
     """
-    if not supports_packing(model):
-        return True
-    first, length = _LENGTHS[0], sum(_LENGTHS)
-    one = short_batch(model, *_LENGTHS)
-    ids = one.ids.clone()
-    ids[0, :first] = ids[0, :first].flip(0)
-    with packed_attention(model):
-        before, after = (
-            hidden_states(model, batch)[0, first:length].float()
-            for batch in (one, replace(one, ids=ids))
+    batch, name = short_batch(model, _LENGTHS[0]), type(model).__name__
+    if getattr(model.config, "axial_pos_embds", False):
+        raise ModelError(
+            f"{model.config.name_or_path}: {name} trains on rows of one length only "
+            "(axial_pos_shape). Use another model."
         )
-    apart = (before - after).norm(dim=-1) / before.norm(dim=-1).clamp_min(1e-6)
-    return bool(apart.max() > _LEAK)
+    try:
+        with find_unused(model):
+            logits: Tensor = model(input_ids=batch.ids, use_cache=False).logits[0].float()
+            other = torch.cat([batch.ids[:, :-1], batch.ids[:, :1]], dim=1)
+            earlier: Tensor = model(input_ids=other, use_cache=False).logits[0, :-1].float()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # each architecture has others
+        raise ModelError(
+            f"{model.config.name_or_path}: {name} fails on a short row of text: "
+            f"{first_line(error)} Try quant=none, or use another model."
+        ) from error
+    if not _same(earlier, logits[:-1], leak):
+        raise ModelError(
+            f"{model.config.name_or_path}: {name} computes the logits of a token from later tokens "
+            "too, so it cannot learn to predict them. Use a model that reads from left to right; "
+            "for some, is_decoder=true in config.json makes them one."
+        )
+    return logits
 
 
-def _check_head(model: "PreTrainedModel | PeftModel") -> None:
+def _check_head(model: "PreTrainedModel | PeftModel", theirs: Tensor) -> None:
     batch = short_batch(model, _LENGTHS[0])
     with packed_attention(model):
         ours = logits_of(hidden_states(model, batch)[0], head_of(model))
-    theirs: Tensor = model(input_ids=batch.ids, use_cache=False).logits[0].float().to(ours.device)
+    theirs = theirs.to(ours.device)
     if not theirs.isfinite().any():
         raise ModelError(
             f"{model.config.name_or_path}: the base model computes no finite logit. Its weights "
@@ -97,11 +159,17 @@ def _check_head(model: "PreTrainedModel | PeftModel") -> None:
         )
 
 
-def short_batch(model: "PreTrainedModel | PeftModel", *lengths: int) -> MicroBatch:
-    """Return a micro-batch with rows of these lengths, the same for every call."""
+def short_batch(
+    model: "PreTrainedModel | PeftModel", *lengths: int, first_row: int = 0
+) -> MicroBatch:
+    """Return a micro-batch with rows of these lengths, the same for every call.
+
+    Args:
+        first_row: the number of the first of them; rows of other numbers have other tokens.
+    """
     vocabulary = model.config.get_text_config().vocab_size
     rows = []
-    for start, length in enumerate(lengths):
+    for start, length in enumerate(lengths, first_row):
         ids = (torch.arange(length) * 7 + 11 * (start + 1)) % vocabulary
         rows.append({"input_ids": ids.numpy(), "labels": ids.numpy()})
     return pack_rows(rows, range(len(rows)), [1.0] * len(rows)).to(model.device)
@@ -110,10 +178,35 @@ def short_batch(model: "PreTrainedModel | PeftModel", *lengths: int) -> MicroBat
 # Most families mask padding and take positions as an argument. Some read positions from the mask or
 # the cache, and RWKV has no mask at all. Their rows are computed without padding.
 
-_KNOWN = "masks_padding"
+_KNOWN, _READS_CACHE = "masks_padding", "reads_cache"
 _SHORT, _LONG = 8, 32  # tokens of the two rows
 # Relative to the norm of the centred logits. A wrong position changes several times as much.
 _PADDING_ROUNDING = 5e-2
+
+
+def reads_cache(model: "PreTrainedModel | PeftModel") -> bool:
+    """Return whether a text can be continued from its cache. The model is tried once.
+
+    The cache of some families fails, as of transformers 5.23: CPM-Ant's and xLSTM's. They compute
+    the whole text again for each token. Call it inside `generation.inference_mode`.
+    """
+    base = base_of(model)
+    if not hasattr(base, _READS_CACHE):
+        setattr(base, _READS_CACHE, _try_cache(model))
+    return bool(getattr(base, _READS_CACHE))
+
+
+def _try_cache(model: "PreTrainedModel | PeftModel") -> bool:
+    ids = some_ids(model, (_SHORT,))[0][None].to(model.device)
+    name = cache_argument(base_of(model))
+    first = model(input_ids=ids[:, :-1], use_cache=True)
+    try:
+        model(input_ids=ids[:, -1:], use_cache=True, **{name: cache_in(first)})
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # each architecture has others
+        return False
+    return True
 
 
 def masks_padding(model: "PreTrainedModel | PeftModel") -> bool:
@@ -145,6 +238,8 @@ def some_ids(model: "PreTrainedModel | PeftModel", lengths: Sequence[int]) -> li
 
 
 def _try(model: "PreTrainedModel | PeftModel") -> bool:
+    if _has_indexer(model):  # it may choose padding, in rows longer than those tried here
+        return False
     short, long = (one.to(model.device) for one in some_ids(model, (_SHORT, _LONG)))
     padding = len(long) - len(short)
     ids = torch.stack([torch.cat([short.new_zeros(padding), short]), long])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from anima_exp.config import Attention, ModelConfig, QuantConfig, Quantization
+from anima_exp.config import Attention, Fault, ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError, first_line
 from anima_exp.events import say
 from anima_exp.libraries.bitsandbytes_internals import block_maxima, elements, is_quantized
@@ -113,24 +113,37 @@ class Share:
     stacked: bool  # whether most of the rest is in no linear layer
 
 
-def check_experts(
+def check_share(
     model: ModelConfig, quant: QuantConfig, built: "PreTrainedModel | PeftModel"
 ) -> None:
-    """Raise ModelError if quantization does not reach a model's experts.
+    """Check that quantization reaches a model's matrices, and say so if it does not.
 
     Args:
         built: the model in memory, or the same model on the meta device before it is loaded.
+
+    Raises:
+        ModelError: if it does not, unless model.accept has `unquantized`.
     """
     share = quantized_share(built, stacks=quant.is_4bit)
-    if share.quantized < _LEAST and share.stacked:
-        eight = quant.type is Quantization.int8
-        way = "quant=nf4, which also quantizes stacked experts, " if eight else ""
+    if share.quantized >= _LEAST:
+        return
+    found = (
+        f"quant={quant.type.value} quantizes only {100 * share.quantized:.0f} % of the weights in "
+        f"the blocks of model.source={model.source}"
+    )
+    rest = (
+        f"its experts ({share.largest}) are one stacked tensor"
+        if share.stacked
+        else (f"{share.largest} and others stay as they are")
+    )
+    eight = share.stacked and quant.type is Quantization.int8
+    way = "quant=nf4, which also quantizes stacked experts, or " if eight else ""
+    if Fault.unquantized not in model.accept:
         raise ModelError(
-            f"quant={quant.type.value} would quantize only {100 * share.quantized:.0f} % of the "
-            f"weights in the blocks of model.source={model.source}: its experts "
-            f"({share.largest}) are one stacked tensor, not linear layers. Choose {way}a model "
-            "without experts, or quant=none if its 16-bit weights fit into memory."
+            f"{found}: {rest}. Choose {way}another model, use quant=none if its 16-bit weights fit "
+            "into memory, or accept this with model.accept=[unquantized]."
         )
+    say(f"base     accepted: {found}: {rest}")
 
 
 def quantized_share(model: "PreTrainedModel | PeftModel", *, stacks: bool) -> Share:

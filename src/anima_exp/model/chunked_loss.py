@@ -29,6 +29,7 @@ def head_of(model: Any) -> Head:
     """Return the head of a transformers model, with the scaling and soft cap of some families."""
     module, config = model.get_output_embeddings(), model.config.get_text_config()
     divide = getattr(config, "logits_scaling", None)  # Granite
+    divide = divide or getattr(config, "logits_mup_width_multiplier", None)  # Inkling
     multiply = getattr(config, "logit_scale", None)  # Cohere
     multiply = multiply or getattr(config, "lm_head_multiplier", None)  # Falcon H1
     return Head(

@@ -16,7 +16,7 @@ from anima_exp.libraries.transformers_internals import (
     keep_rows,
     keeps_logits,
 )
-from anima_exp.model.architecture_check import masks_padding
+from anima_exp.model.architecture_check import masks_padding, reads_cache
 from anima_exp.model.base_config import context_length
 from anima_exp.model.forward import base_of
 from anima_exp.model.tokenizer import check_ids
@@ -167,17 +167,18 @@ def _steps(
     ends_at = [len(prompt) - 1 for prompt in prompts]  # the position of each row's last token
     only_last = keep_last(model, 1)
     as_cache = cache_argument(base_of(model))
+    cached = reads_cache(model)
     past, here = None, rows  # the rows in the cache; one that has ended is fed padding
     while True:
         out = model(
             input_ids=ids,
             attention_mask=None if unpadded else mask[:, :length],
             position_ids=positions,
-            use_cache=True,
+            use_cache=cached,
             **{as_cache: past},
             **only_last,
         )
-        past = cache_in(out)
+        past = cache_in(out) if cached else None
         tokens = world.broadcast_in_lockstep(
             sample_next_tokens(out.logits[:, -1].float(), how, [row.rng for row in here])
         )

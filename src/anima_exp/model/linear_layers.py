@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ from anima_exp.model.target_modules import Linear, is_named, select
 
 _BLOCK = re.compile(r"^(?P<block>(?:.*\.)?\d+\.)(?P<inside>.+)$")
 _ROUTER = re.compile(r"(^|[._])(gate|router)(\.[^.]+)?$")  # mlp.shared_expert_gate, router.gate
+# It chooses the tokens that attention reads (DeepSeek V3.2). A choice passes no gradient.
+_CHOOSES = re.compile(r"(^|\.)indexer\.")
+_UNUSED = "layers_without_text"  # an attribute of the model
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 
 
@@ -34,7 +38,7 @@ class LinearModule(Linear):
 def linear_layers(model: nn.Module) -> list[LinearModule]:
     """Return every linear layer of the decoder blocks, in the model's order, without the head."""
     found = []
-    text = _text_part(model)
+    text = text_part(model)
     mixtures = tuple(f"{name.rpartition('.')[0]}." for name, *_ in expert_modules(model))
     for name, module in model.named_modules():
         block, inside = in_block(name)
@@ -47,7 +51,7 @@ def linear_layers(model: nn.Module) -> list[LinearModule]:
                     outputs,
                     attention=bool(_ATTENTION.search(inside.rpartition(".")[0] or inside)),
                     bias=getattr(module, "bias", None) is not None,
-                    seen=name.startswith(text),
+                    seen=name.startswith(text) and is_seen(model, name),
                     router=name.startswith(mixtures) and bool(_ROUTER.search(name)),
                     module=module,
                     block=block,
@@ -57,7 +61,40 @@ def linear_layers(model: nn.Module) -> list[LinearModule]:
     return found
 
 
-def _text_part(model: nn.Module) -> str:
+def is_seen(model: nn.Module, name: str) -> bool:
+    """Return whether text passes through the layer, so that an adapter would get a gradient."""
+    unused: frozenset[str] = getattr(base_of(model), _UNUSED, frozenset())
+    return not _CHOOSES.search(name) and _plain(name) not in unused
+
+
+@contextmanager
+def find_unused(model: nn.Module) -> Iterator[None]:
+    """Note the linear layers of `model` that no forward pass inside calls.
+
+    They are towers of other inputs, cross-attention without an encoder, or layers whose weight is
+    read directly. A few tokens do not reach every expert, so experts count together.
+    """
+    called: set[str] = set()
+    layers = {_plain(one.name): one.module for one in linear_layers(model)}
+    hooks = [
+        module.register_forward_pre_hook(lambda *_, name=name: called.add(name))
+        for name, module in layers.items()
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+    setattr(base_of(model), _UNUSED, frozenset(layers) - called)
+
+
+def _plain(name: str) -> str:
+    """Return the name of a layer without PEFT's part, and without the numbers of experts."""
+    name = name.replace(".base_layer", "")
+    return re.sub(r"\.\d+(?=\.|$)", ".*", name) if "expert" in name else name
+
+
+def text_part(model: nn.Module) -> str:
     """Return the name prefix of the modules that text passes through; "" for a text model."""
     base = base_of(model)
     config = getattr(base, "config", None)
@@ -89,7 +126,7 @@ def target_modules(
         if not any(is_named(layer.name, name) for layer in layers):
             leaves = ", ".join(sorted({layer.leaf for layer in layers}))
             raise ModelError(
-                f"lora.layers: {name} matches no layer. The linear layers are {leaves}."
+                f"lora.modules: {name} matches no layer. The linear layers are {leaves}."
             )
     text: Any = model.config
     hidden = int(text.get_text_config().hidden_size)
@@ -115,8 +152,11 @@ def _is_linear(module: nn.Module) -> bool:
 def _gives_tensor(module: nn.Linear) -> bool:
     """Return False for a router based on nn.Linear that returns more than a product (Llama 4)."""
     weight = module.weight
-    with torch.no_grad():
-        return isinstance(module(weight.new_zeros(1, module.in_features)), torch.Tensor)
+    try:
+        with torch.no_grad():
+            return isinstance(module(weight.new_zeros(1, module.in_features)), torch.Tensor)
+    except RuntimeError:  # its input has another shape: one product for each group (DeepSeek V4)
+        return False
 
 
 def _sizes(module: Any) -> tuple[int, int]:

@@ -4,8 +4,11 @@ transformers detects packed rows by itself, but then builds a mask of T x T for 
 key-value cache it ignores the rows. So the row borders are passed to an attention function here.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,12 +16,13 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from anima_exp.data.micro_batch import MicroBatch
+from anima_exp.errors import ModelError
 from anima_exp.libraries.torch_internals import variable_length_attention, varlen_options
 from anima_exp.libraries.transformers_internals import (
     attention_by,
     attention_of,
-    takes_attention,
 )
+from anima_exp.model.row_mixers import Rows, by_row, mixers
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -26,12 +30,14 @@ if TYPE_CHECKING:
 
 
 _NAME = "rows_apart"
-_ALONE = "rows_see_each_other"
+_OBSTACLE = "why_rows_are_not_packed"
+_CALLS: Counter[str] = Counter()
+_MIXERS = "modules_that_mix_tokens"
 _OWN_BORDERS = ("flash_attention",)  # transformers' functions that take the borders directly
 
 
-class BordersLost(Exception):
-    """The architecture does not pass arguments of the forward pass to its attention."""
+class BordersLost(ModelError):
+    """An architecture computes attention in a way that rows cannot be packed for."""
 
 
 def supports_packing(model: "PreTrainedModel | PeftModel") -> bool:
@@ -39,23 +45,37 @@ def supports_packing(model: "PreTrainedModel | PeftModel") -> bool:
 
     If not, a micro-batch is one row and uses the architecture's own attention.
     """
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ())
-    unlike = ("attn_logit_softcapping", "attention_chunk_size")
-    return (
-        takes_attention(model)
-        and not any(getattr(config, what, None) for what in unlike)
-        and kinds <= {"full_attention", "sliding_attention"}
-        and not getattr(model, _ALONE, False)
-    )
+    return packing_obstacle(model) is None
 
 
-def disable_packing(model: "PreTrainedModel | PeftModel") -> None:
+def packing_obstacle(model: "PreTrainedModel | PeftModel") -> str | None:
+    """Return why rows of this model cannot be packed, in one phrase; None if they can.
+
+    architecture_check.py finds it when the model is loaded.
+    """
+    found: str | None = getattr(_base(model), _OBSTACLE, None)
+    return found
+
+
+@contextmanager
+def count_attention() -> Iterator[Counter[str]]:
+    """Count inside how often attention over packed rows is computed by our function."""
+    _CALLS.clear()
+    yield _CALLS
+
+
+def disable_packing(model: "PreTrainedModel | PeftModel", why: str) -> None:
     """Compute every row as its own micro-batch from now on.
 
-    Call it for an architecture that mixes tokens outside attention.
+    Args:
+        why: the obstacle that `packing_obstacle` returns.
     """
-    setattr(model, _ALONE, True)
+    setattr(_base(model), _OBSTACLE, why)
+
+
+def _base(model: Any) -> Any:
+    # forward.base_of does the same; it imports this file.
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 @contextmanager
@@ -63,10 +83,15 @@ def packed_attention(model: Any) -> Iterator[None]:
     """Inside, run forward and backward passes on packed rows; pass `borders` to the forward."""
     config = model.config.get_text_config()
     with without_cudnn_attention(model.device):
-        if not supports_packing(model) or attention_of(config).startswith(_OWN_BORDERS):
+        if not supports_packing(model):
             yield
             return
-        with attention_by(config, _NAME, _attention):
+        base = _base(model)
+        if not hasattr(base, _MIXERS):
+            setattr(base, _MIXERS, (mixers(base), Rows()))
+        own = attention_of(config).startswith(_OWN_BORDERS)
+        replaced = nullcontext() if own else attention_by(config, _NAME, _attention)
+        with replaced, by_row(*getattr(base, _MIXERS)):
             yield
 
 
@@ -89,12 +114,22 @@ def without_cudnn_attention(where: torch.device) -> Iterator[None]:
         torch.backends.cuda.enable_cudnn_sdp(before)
 
 
+def needs_our_attention(model: "PreTrainedModel | PeftModel") -> bool:
+    """Return whether only our attention function can keep packed rows apart.
+
+    FlashAttention gets the borders, and a model without attention is computed by its mixers.
+    """
+    config = model.config.get_text_config()
+    return not (attention_of(config).startswith(_OWN_BORDERS) or getattr(_base(model), _MIXERS)[0])
+
+
 def borders(model: "PreTrainedModel | PeftModel", batch: MicroBatch) -> dict[str, Any]:
     """Return the arguments of the model's forward pass that describe the packed rows."""
-    if attention_of(model.config.get_text_config()) == _NAME:
-        return {"micro_batch": batch}
     if not supports_packing(model):  # so the micro-batch is one row
         return {}
+    getattr(_base(model), _MIXERS)[1].lengths = batch.lengths
+    if attention_of(model.config.get_text_config()) == _NAME:
+        return {"micro_batch": batch}
     longest = max(batch.lengths)
     return {  # transformers' names
         "cu_seq_lens_q": batch.starts,
@@ -102,6 +137,17 @@ def borders(model: "PreTrainedModel | PeftModel", batch: MicroBatch) -> dict[str
         "max_length_q": longest,
         "max_length_k": longest,
     }
+
+
+def rows_apart(model: "PreTrainedModel | PeftModel") -> str:
+    """Return in one clause what keeps the rows of a micro-batch apart."""
+    if not supports_packing(model):
+        return "each row is computed alone"
+    if attention_of(model.config.get_text_config()).startswith(_OWN_BORDERS):
+        return "rows are kept apart by flash-attn's row borders"
+    if model.device.type == "cuda" and varlen_options():
+        return "rows are kept apart by their borders, in one variable-length attention"
+    return "rows are kept apart, as attention computes them one by one"
 
 
 def slow_attention(where: torch.device) -> str | None:
@@ -125,20 +171,63 @@ def _attention(
     dropout: float = 0.0,
     sliding_window: int | None = None,
     micro_batch: MicroBatch | None = None,
-    **_: Any,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **more: Any,
 ) -> tuple[Tensor, None]:
     """Compute attention over packed rows for transformers.
 
     `query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D].
     """
+    _CALLS["attention"] += 1
     if micro_batch is None:
-        raise BordersLost
-    longest = max(micro_batch.lengths)
+        raise BordersLost("it does not pass the row borders to its attention")
+    if attention_mask is not None:
+        raise BordersLost("it makes a mask of its own")
+    if strange := sorted(key for key, value in more.items() if _matters(key, value)):
+        raise BordersLost(f"its attention takes {', '.join(strange)}")
+    if key.shape[2] != query.shape[2]:
+        raise BordersLost("its attention reads other tokens")
+    lengths, starts = micro_batch.lengths, micro_batch.starts
+    if (chunk := _chunk(module)) and chunk < max(lengths):
+        lengths = tuple(
+            min(chunk, length - start) for length in lengths for start in range(0, length, chunk)
+        )
+        starts = starts.new_tensor([0, *accumulate(lengths)])
+    longest = max(lengths)
     window = sliding_window if sliding_window and sliding_window < longest else None
+    if softcap is not None or s_aux is not None:
+        attend = partial(_own_scores, softcap=softcap, sinks=s_aux)
+        return _row_by_row(query, key, value, lengths, scaling, dropout, window, attend), None
     if not dropout and _varlen_takes(query, value, window):
-        starts = micro_batch.starts
         return variable_length_attention(query, key, value, starts, longest, scaling, window), None
-    return _row_by_row(query, key, value, micro_batch.lengths, scaling, dropout, window), None
+    return _row_by_row(query, key, value, lengths, scaling, dropout, window), None
+
+
+# What transformers passes to every attention function, without an effect on its result.
+_WITHOUT_EFFECT = frozenset(
+    ("position_ids", "position_embeddings", "cache_position", "use_cache", "output_attentions",
+     "output_hidden_states", "return_dict", "is_causal", "max_length_q", "max_length_k",
+     "cu_seq_lens_q", "cu_seq_lens_k", "num_items_in_batch", "layer_idx", "past_key_values",
+     "output_router_logits", "return_legacy_cache", "cache", "enable_gqa")
+)  # fmt: skip
+
+
+def _matters(key: str, value: Any) -> bool:
+    """Return whether an argument may change the result of attention."""
+    if key == "is_causal":
+        return value is False
+    return value is not None and key not in _WITHOUT_EFFECT
+
+
+def _chunk(module: Any) -> int | None:
+    """Return how many tokens a layer's chunks have, across which no token attends (Llama 4)."""
+    config = getattr(module, "config", None)
+    size: int | None = getattr(config, "attention_chunk_size", None)
+    kinds, layer = getattr(config, "layer_types", None), getattr(module, "layer_idx", None)
+    if not size or not kinds or layer is None:
+        return None
+    return size if kinds[layer] == "chunked_attention" else None
 
 
 def _row_by_row(
@@ -149,12 +238,13 @@ def _row_by_row(
     scaling: float | None,
     dropout: float,
     window: int | None,
+    attend: Callable[..., Tensor] = scaled_dot_product_attention,
 ) -> Tensor:
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
     found = [
-        scaled_dot_product_attention(
+        attend(
             q,
             k,
             v,
@@ -168,6 +258,35 @@ def _row_by_row(
         )
     ]
     return torch.cat(found, dim=2).transpose(1, 2).contiguous()
+
+
+def _own_scores(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    attn_mask: Tensor | None,
+    is_causal: bool,
+    dropout_p: float,
+    scale: float | None,
+    softcap: float | None,
+    sinks: Tensor | None,
+) -> Tensor:
+    """Compute attention whose scores are capped (Gemma 2), or share their sum with a sink (GPT-OSS).
+
+    torch's own attention knows neither. It keeps T x T scores of one row, as transformers does.
+    """
+    length = query.shape[2]
+    scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    seen = _band(length, length, query.device) if attn_mask is None else attn_mask
+    scores = scores.float().masked_fill(~seen, -torch.inf)
+    if sinks is not None:
+        sink = sinks.float().view(1, -1, 1, 1).expand(1, -1, length, 1)
+        scores = torch.cat([scores, sink], dim=-1)
+    shares = scores.softmax(dim=-1)[..., :length].to(value.dtype)
+    return torch.dropout(shares, dropout_p, train=dropout_p > 0) @ value
 
 
 def _band(length: int, window: int, device: torch.device) -> Tensor:

@@ -1,0 +1,1 @@
+"""Try every family of causal language models of the installed transformers, built small."""
