@@ -117,7 +117,8 @@ def _describe_trainable(config: RunConfig, parameters: Parameters) -> str:
     if config.lora.is_full_finetune:
         return f"every weight: {count}"
     lora, settings = config.lora, flatten(config)
-    layers = ", ".join(lora.modules or [lora.target_modules.value])
+    experts = ["experts"] if lora.experts else []
+    layers = ", ".join((lora.modules or [lora.target_modules.value]) + experts)
     adapter = config.model.adapter
     continued = f"{adapter} continued, " if adapter else ""
     parts = [

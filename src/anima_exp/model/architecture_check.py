@@ -85,7 +85,7 @@ def _obstacle(model: "PreTrainedModel | PeftModel", leak: float, rounding: float
         return str(error)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # each architecture has others
+    except Exception:  # each architecture has others
         return "its attention cannot be replaced"
     if not calls and needs_our_attention(model):
         return "its attention cannot be replaced"

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import transformers
+
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 from support.families.small_configs import causal_families
 from support.families.trial import FAILED, Result, try_family

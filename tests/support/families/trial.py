@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from support.families.small_configs import VOCABULARY, CannotBuildError, first, small_model
-from support.small_models import some_rows
 
 from anima_exp.config import (
     ActivationCheckpointing,
@@ -40,6 +38,8 @@ from anima_exp.model.linear_layers import linear_layers
 from anima_exp.model.varlen_attention import packing_obstacle
 from anima_exp.training.gradient_check import reference_gradients
 from anima_exp.training.step import GradientStep
+from support.families.small_configs import VOCABULARY, CannotBuildError, first, small_model
+from support.small_models import some_rows
 
 PACKED, ROW_BY_ROW, REFUSED = "packed", "row by row", "refused"
 NOT_BUILT, FAILED = "not built", "failed"
