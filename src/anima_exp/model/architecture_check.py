@@ -60,9 +60,7 @@ def probe_architecture(
         _check_head(model, theirs)
 
 
-def _obstacle(
-    model: "PreTrainedModel | PeftModel", leak: float, rounding: float
-) -> str | None:
+def _obstacle(model: "PreTrainedModel | PeftModel", leak: float, rounding: float) -> str | None:
     """Return why rows of `model` cannot be packed; None if they can.
 
     Other tokens in the first row must not change the second row by more than `leak`. The second row
@@ -201,8 +199,8 @@ def reads_cache(model: "PreTrainedModel | PeftModel") -> bool:
 def _try_cache(model: "PreTrainedModel | PeftModel") -> bool:
     ids = some_ids(model, (_SHORT,))[0][None].to(model.device)
     name = cache_argument(base_of(model))
-    first = model(input_ids=ids[:, :-1], use_cache=True)
     try:
+        first = model(input_ids=ids[:, :-1], use_cache=True)
         model(input_ids=ids[:, -1:], use_cache=True, **{name: cache_in(first)})
     except torch.OutOfMemoryError:
         raise
@@ -248,7 +246,25 @@ def _try(model: "PreTrainedModel | PeftModel") -> bool:
     mask = torch.ones_like(ids)
     mask[0, :padding] = 0
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    how = {"use_cache": False}
-    alone = model(input_ids=short[None], **how).logits[:, -1]
-    padded = model(input_ids=ids, attention_mask=mask, position_ids=positions, **how).logits
-    return same_logits(padded[:1, -1], alone)
+    alone = model(input_ids=short[None], use_cache=False).logits[:, -1]
+    padded = model(
+        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
+    ).logits
+    if not same_logits(padded[:1, -1], alone):
+        return False
+    if not reads_cache(model):
+        return True
+    first = model(
+        input_ids=ids[:, :-1],
+        attention_mask=mask[:, :-1],
+        position_ids=positions[:, :-1],
+        use_cache=True,
+    )
+    continued = model(
+        input_ids=ids[:, -1:],
+        attention_mask=mask,
+        position_ids=positions[:, -1:],
+        use_cache=True,
+        **{cache_argument(base_of(model)): cache_in(first)},
+    ).logits
+    return cache_in(first) is None or same_logits(continued[:1, -1], alone)

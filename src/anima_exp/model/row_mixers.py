@@ -49,7 +49,7 @@ def by_row(modules: Sequence[nn.Module], rows: Rows) -> Iterator[None]:
     """Inside, call the forward pass of each module once per row of `rows`."""
     before = [(module, module.__dict__.get("forward")) for module in modules]
     for module in modules:
-        module.forward = partial(_forward, module.forward, rows)  # type: ignore[method-assign]
+        module.forward = partial(_forward, module.forward, rows)
     try:
         yield
     finally:

@@ -120,9 +120,7 @@ def needs_our_attention(model: "PreTrainedModel | PeftModel") -> bool:
     FlashAttention gets the borders, and a model without attention is computed by its mixers.
     """
     config = model.config.get_text_config()
-    return not (
-        attention_of(config).startswith(_OWN_BORDERS) or getattr(_base(model), _MIXERS)[0]
-    )
+    return not (attention_of(config).startswith(_OWN_BORDERS) or getattr(_base(model), _MIXERS)[0])
 
 
 def borders(model: "PreTrainedModel | PeftModel", batch: MicroBatch) -> dict[str, Any]:
