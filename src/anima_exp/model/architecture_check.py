@@ -85,7 +85,7 @@ def _obstacle(model: "PreTrainedModel | PeftModel", leak: float, rounding: float
         return str(error)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # each architecture has others
+    except Exception:  # each architecture has others
         return "its attention cannot be replaced"
     if not calls and needs_our_attention(model):
         return "its attention cannot be replaced"
@@ -260,11 +260,14 @@ def _try(model: "PreTrainedModel | PeftModel") -> bool:
         position_ids=positions[:, :-1],
         use_cache=True,
     )
+    cache = cache_in(first)
+    if cache is None:
+        return True
     continued = model(
         input_ids=ids[:, -1:],
         attention_mask=mask,
         position_ids=positions[:, -1:],
         use_cache=True,
-        **{cache_argument(base_of(model)): cache_in(first)},
+        **{cache_argument(base_of(model)): cache},
     ).logits
-    return cache_in(first) is None or same_logits(continued[:1, -1], alone)
+    return same_logits(continued[:1, -1], alone)

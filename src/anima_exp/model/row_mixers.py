@@ -5,7 +5,6 @@ rows would see each other through it. So these modules, and nothing else, are ca
 norms, feed-forward layers, experts and attention still compute all rows at once.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,14 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from anima_exp.libraries.transformers_internals import mixes_tokens
+
 # Arguments that describe all rows, of which a call for one row must know nothing.
 _OF_ALL_ROWS = frozenset(
     ("micro_batch", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
-)
-# By class name; a module that holds a convolution over tokens is found without it.
-_MIXER = re.compile(
-    r"Mixer$|MambaLayer$|DeltaNet|DeltaAttention|ShortConv|LightningAttention$"
-    r"|RecurrentBlock$|^Rwkv(Self|Linear)?Attention$|^RwkvFeedForward$|^[xm]LSTMLayer$"
 )
 
 
@@ -38,8 +34,7 @@ def mixers(model: nn.Module) -> list[nn.Module]:
     for name, module in model.named_modules():  # a module comes before those inside of it
         if any(name.startswith(f"{outer}.") for outer in found):
             continue
-        convolves = any(isinstance(child, nn.Conv1d) for child in module.children())
-        if convolves or _MIXER.search(type(module).__name__):
+        if mixes_tokens(module):
             found[name] = module
     return list(found.values())
 

@@ -175,7 +175,7 @@ def _remarks(row: dict[str, Any], result: str) -> Iterator[str]:
     if result in (PACKED, ROW_BY_ROW):
         if row["quant"] != "nf4":
             yield f"`quant={row['quant']}`"
-        if row["adapter"] != "all_linear":
+        if row["adapter"] != "lora=all_linear":
             yield f"`{row['adapter']}`"
         yield from row.get("remarks", ())
 
