@@ -25,7 +25,8 @@ from anima_exp.libraries.peft_internals import (
 )
 from anima_exp.libraries.torch_internals import copy_all
 from anima_exp.model.dequantized_weights import add_input_gradient
-from anima_exp.model.hashed_dropout import DropoutKeys, Mask, kept_share, layer_key
+from anima_exp.model.forward import base_of
+from anima_exp.model.hashed_dropout import KEYS, DropoutKeys, Mask, kept_share, layer_key
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -103,6 +104,7 @@ def install(model: "PreTrainedModel | PeftModel") -> DropoutKeys:
         _refuse_variant(name, layer)
     for name, layer in layers:
         layer.forward = partial(_forward, layer, keys=keys, key=layer_key(name))
+    setattr(base_of(model), KEYS, keys)
     return keys
 
 

@@ -24,6 +24,7 @@ from anima_exp.libraries.transformers_internals import (
     changes_attention,
     chunk_of,
 )
+from anima_exp.model.hashed_dropout import KEYS
 from anima_exp.model.row_mixers import Rows, by_row, mixers
 
 if TYPE_CHECKING:
@@ -91,9 +92,11 @@ def packed_attention(model: Any) -> Iterator[None]:
         base = _base(model)
         if not hasattr(base, _MIXERS):
             setattr(base, _MIXERS, (mixers(base), Rows()))
+        modules, rows = getattr(base, _MIXERS)
+        rows.dropout = getattr(base, KEYS, None)
         own = attention_of(config).startswith(_OWN_BORDERS)
         replaced = nullcontext() if own else attention_by(config, _NAME, _attention)
-        with replaced, by_row(*getattr(base, _MIXERS)):
+        with replaced, by_row(modules, rows):
             yield
 
 
