@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 from anima_exp.data.micro_batch import MicroBatch
 from anima_exp.errors import ModelError
@@ -191,7 +192,9 @@ def _attention(
     longest = max(lengths)
     window = sliding_window if sliding_window and sliding_window < longest else None
     if softcap is not None or s_aux is not None:
-        attend = partial(_own_scores, softcap=softcap, sinks=s_aux)
+        scores = partial(_own_scores, softcap=softcap, sinks=s_aux)
+        # Otherwise the scores of all rows would be kept for the backward pass.
+        attend = partial(checkpoint, scores, use_reentrant=False, preserve_rng_state=dropout > 0)
         return _row_by_row(query, key, value, lengths, scaling, dropout, window, attend), None
     if not dropout and _varlen_takes(query, value, window):
         return variable_length_attention(query, key, value, starts, longest, scaling, window), None
@@ -242,7 +245,7 @@ def _own_scores(
 ) -> Tensor:
     """Compute attention with capped scores (Gemma 2), or with a sink among the keys (GPT-OSS).
 
-    torch's own attention knows neither. It keeps T x T scores of one row, as transformers does.
+    torch's own attention knows neither. T x T scores of one row exist at a time.
     """
     length = query.shape[2]
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scale is None else scale)

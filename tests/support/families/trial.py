@@ -25,6 +25,7 @@ from anima_exp.config import (
 from anima_exp.data.micro_batch import label_weights
 from anima_exp.errors import AnimaError, ModelError
 from anima_exp.evals.multiple_choice.likelihood import choice_logits
+from anima_exp.libraries.transformers_internals import attention_of
 from anima_exp.merging.adapter import Adapter
 from anima_exp.merging.base import Base
 from anima_exp.merging.tensor_plan import plan
@@ -273,7 +274,10 @@ def _check_merge(model: Any, folder: Path, result: Result) -> None:
     save_file(tensors, folder / "merged" / "model.safetensors", metadata={"format": "pt"})
     written = (folder / "base" / "config.json").read_text(encoding="utf-8")
     (folder / "merged" / "config.json").write_text(json.dumps(json.loads(written)))
-    merged = AutoModelForCausalLM.from_pretrained(folder / "merged", dtype=torch.float32).eval()
+    attention = attention_of(model.config.get_text_config())
+    merged = AutoModelForCausalLM.from_pretrained(
+        folder / "merged", dtype=torch.float32, attn_implementation=attention
+    ).eval()
     ids = torch.as_tensor(_prompts()[1])[None]
     with torch.no_grad(), inference_mode(model, Precision.fp32):
         ours, theirs = (one(input_ids=ids, use_cache=False).logits for one in (merged, model))
