@@ -104,7 +104,7 @@ def _has_indexer(model: "PreTrainedModel | PeftModel") -> bool:
 def _same(one: Tensor, other: Tensor, rounding: float) -> bool:
     """Return whether no hidden state [T, H] differs by more than `rounding` of its norm."""
     apart = (one - other).norm(dim=-1) / other.norm(dim=-1).clamp_min(1e-6)
-    return not bool(apart.max() > rounding)  # NaN, as of damaged weights, is found later
+    return not bool(apart.max() > rounding)  # NaN, as of damaged weights, is reported later
 
 
 def _their_logits(model: "PreTrainedModel | PeftModel", leak: float) -> Tensor:
