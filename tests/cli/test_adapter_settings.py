@@ -55,7 +55,7 @@ def test_training_goes_on_from_the_weights_of_the_adapter(continued, first, tmp_
 def test_rank_alpha_and_layers_are_the_adapters(continued):
     lora = continued().lora
     assert (lora.rank, lora.alpha) == (2, 3.0)
-    assert lora.layers == ["k_proj", "o_proj", "q_proj", "v_proj"]
+    assert lora.modules == ["k_proj", "o_proj", "q_proj", "v_proj"]
 
 
 @pytest.mark.parametrize(
@@ -136,18 +136,18 @@ def test_layers_given_by_a_pattern_are_read_from_the_weights(first, tmp_path):
 
 def test_a_fresh_adapter_may_name_its_layers(compose, tmp_path):
     named = ("lora.target_modules=named", "lora.rank=2", f"run_dir={tmp_path / 'named'}", *FEW)
-    run(compose(*named, "lora.layers=[q_proj,mlp.down_proj]"))
+    run(compose(*named, "lora.modules=[q_proj,mlp.down_proj]"))
     names = load_file(tmp_path / "named/adapter/adapter_model.safetensors")
     assert {name.split(".lora_")[0].rpartition(".")[2] for name in names} == {"q_proj", "down_proj"}
     with pytest.raises(
         ModelError,
-        match=r"^lora.layers: q_prj matches no layer. The linear layers are down_proj,",
+        match=r"^lora.modules: q_prj matches no layer. The linear layers are down_proj,",
     ):
-        run(compose(*named[:2], f"run_dir={tmp_path / 'wrong'}", *FEW, "lora.layers=[q_prj]"))
+        run(compose(*named[:2], f"run_dir={tmp_path / 'wrong'}", *FEW, "lora.modules=[q_prj]"))
     with pytest.raises(ConfigError, match=r"^lora.target_modules=named names no layer"):
         compose("lora.target_modules=named")
-    with pytest.raises(ConfigError, match=r"^lora.layers=\['q_proj'\] has no effect with"):
-        compose("lora.layers=[q_proj]")
+    with pytest.raises(ConfigError, match=r"^lora.modules=\['q_proj'\] has no effect with"):
+        compose("lora.modules=[q_proj]")
 
 
 def test_an_adapter_to_train_further_is_not_one_to_use():

@@ -10,6 +10,7 @@ from anima_exp.config import (
     DataConfig,
     EvaluateConfig,
     ExactMatchConfig,
+    ForgettingConfig,
     GenerateConfig,
     HeldoutConfig,
     InspectDataConfig,
@@ -32,7 +33,8 @@ from anima_exp.config.commands import JudgeConfig, PublishConfig
 from anima_exp.errors import ConfigError
 
 SCHEMAS = [
-    AnswersConfig, DataConfig, EvaluateConfig, ExactMatchConfig, GenerateConfig, HeldoutConfig,
+    AnswersConfig, DataConfig, EvaluateConfig, ExactMatchConfig, ForgettingConfig, GenerateConfig,
+    HeldoutConfig,
     InspectDataConfig, JudgeConfig, LauncherConfig, LoraConfig, MergeConfig, ModelConfig,
     MultipleChoiceConfig, OptimizerConfig, PublishConfig, Recommended, RunConfig, SamplesConfig,
     ShapeConfig, SweepConfig, TrainerConfig, LengthStatsConfig,

@@ -34,6 +34,7 @@ OF_A_RUN = {
     "trainer.keep_checkpoints": ("trainer.max_checkpoints", 5),
     "quant.keep_dequantized": ("quant.cache_dequantized", False),
     "quant.snapshot": ("quant.cache_quantized", False),
+    "lora.layers": ("lora.modules", None),
     "data.rows": ("data.max_rows", 640),
     "data.max_train_samples": ("data.max_train_rows", 32),
     "data.steps": ("data.recommended.max_steps", 11),

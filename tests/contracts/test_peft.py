@@ -149,3 +149,36 @@ def test_peft_lists_the_weights_that_a_layer_still_needs():
     missing = peft_internals.without_weight(found.missing_keys, "default")
     assert len(missing) == 7
     assert "model.layers.0.self_attn.q_proj" in map(peft_internals.layer_of, missing)
+
+
+def test_the_names_of_wrapped_modules_lead_back_to_those_of_the_base():
+    from support.small_models import small
+
+    base = small("mixtral")
+    names = {name for name, _ in base.named_parameters()}
+    settings = LoraConfig(
+        r=2,
+        target_modules=["q_proj"],
+        modules_to_save=["embed_tokens"],
+        target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"],
+    )
+    model = get_peft_model(base, settings)
+    of_base = [n for n, _ in model.named_parameters() if not peft_internals.belongs_to_adapter(n)]
+    assert {peft_internals.name_in_base(name) for name in of_base} == names
+    copies = [name for name in of_base if peft_internals.is_trained_copy(name)]
+    assert copies == ["base_model.model.model.embed_tokens.modules_to_save.default.weight"]
+    places = {
+        peft_internals.adapted_place(peft_internals.name_in_base(name), layer)
+        for name, layer in peft_internals.lora_layers(model)
+    }
+    assert places == {
+        f"model.layers.{n}.{one}"
+        for n in (0, 1)
+        for one in ("self_attn.q_proj", "mlp.experts.gate_up_proj", "mlp.experts.down_proj")
+    }
+    of_adapter = {
+        peft_internals.name_in_base(n) for n, _ in model.named_parameters() if "lora_" in n
+    }
+    assert of_adapter == {
+        f"model.layers.{n}.{one}" for n in (0, 1) for one in ("self_attn.q_proj", "mlp.experts")
+    }

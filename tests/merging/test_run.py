@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from anima_exp.errors import AnimaError, ConfigError, ModelError, RunError, RunInterrupted
 from anima_exp.merging import run as command
-from anima_exp.merging.base import Tensors
+from anima_exp.model.stored_tensors import Tensors
 from anima_exp.system.paths import tiny_base
 
 IDS = torch.tensor([[1, 17, 300, 42, 8, 99, 512, 7]])

@@ -129,11 +129,11 @@ def test_a_base_that_is_stored_as_asked_is_used_and_said(base, tmp_path, quant, 
 
 def test_experts_that_would_stay_in_16_bits_are_refused(tmp_path, capsys):
     small("mixtral").save_pretrained(tmp_path)
-    assert refusal(tmp_path, "nf4") == (
-        f"quant=nf4 would quantize only 14 % of the weights in the blocks of model.source="
-        f"{tmp_path}: its experts (model.layers.1.mlp.experts.gate_up_proj) are one stacked "
-        "tensor, not linear layers. Choose a model without experts, or quant=none if its "
-        "16-bit weights fit into memory."
+    assert refusal(tmp_path, "int8") == (
+        f"quant=int8 quantizes only 14 % of the weights in the blocks of model.source={tmp_path}: "
+        "its experts (model.layers.1.mlp.experts.gate_up_proj) are one stacked tensor. Choose "
+        "another model, use quant=none if its 16-bit weights fit into memory, or accept this with "
+        "model.accept=[unquantized]."
     )
     load(tmp_path)
     assert "86 % of the weights in blocks are stacked experts" in capsys.readouterr().out

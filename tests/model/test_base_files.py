@@ -131,13 +131,43 @@ def test_a_base_that_is_stored_as_claimed_is_accepted(base):
     )
 
 
-@pytest.mark.parametrize("method", ["gptq", "awq", "fp8", "mxfp4", "compressed-tensors"])
-def test_a_base_in_another_library_s_type_is_refused(base, method):
+@pytest.mark.parametrize(
+    ("method", "what"),
+    [
+        ("gptq", "GPTQ, which needs the package gptqmodel and a GPU; no adapter is trained on it"),
+        ("awq", "AWQ, which needs the package gptqmodel and a GPU; no adapter is trained on it"),
+        ("hqq", "hqq; no adapter is trained on it"),
+        ("", "an unknown type; no adapter is trained on it"),
+    ],
+)
+def test_a_base_in_a_type_that_nothing_dequantizes_is_refused(base, method, what):
     config_of(base, quantization_config={"quant_method": method, "bits": 4})
     assert refusal(base, "nf4") == (
-        f"is already stored in {method}, which cannot be trained here. Use the 16-bit model that "
-        "it was made from, with quant=nf4."
+        f"is already stored in {what} here. Use the 16-bit model that it was made from, with "
+        "quant=nf4."
     )
+
+
+def test_compressed_tensors_needs_its_package(base, monkeypatch):
+    from anima_exp.model import stored_types
+
+    config_of(base, quantization_config={"quant_method": "compressed-tensors"})
+    monkeypatch.setattr(stored_types, "find_spec", lambda _: None)
+    assert refusal(base, "nf4") == (
+        "is already stored in compressed-tensors, which needs the package compressed-tensors. "
+        "Install it with `pip install compressed-tensors`, or use the 16-bit model that it was "
+        "made from, with quant=nf4."
+    )
+
+
+@pytest.mark.parametrize("quant", ["none", "nf4", "int8"])
+@pytest.mark.parametrize("method", ["fp8", "mxfp4"])
+def test_a_base_in_a_type_that_is_dequantized_is_quantized_as_wanted(base, method, quant):
+    config_of(base, quantization_config={"quant_method": method})
+    kind = QuantConfig(
+        type=Quantization(quant), double_quant=quant == "nf4", compute_dtype=Precision.fp32
+    )
+    check_base_files(ModelConfig(name="m", source=str(base)), kind)
 
 
 def test_the_files_of_another_tokenizer_are_checked_too(base):

@@ -129,7 +129,7 @@ def test_layers_that_peft_refuses_are_one_line_with_the_layers_that_it_takes():
     assert str(error.value).startswith("lora.target_modules=all_linear cannot adapt Mamba2")
     assert str(error.value).endswith(
         "Module 'out_proj' is incompatible with Mamba-based models (model_type='mamba2'). "
-        "Use lora.target_modules=named lora.layers=[in_proj]."
+        "Use lora.target_modules=named lora.modules=[in_proj]."
     )
 
 

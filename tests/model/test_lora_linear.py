@@ -72,11 +72,11 @@ def test_one_operation_of_torch_computes_the_same(dtype):
 @pytest.mark.parametrize(
     ("variant", "attributes"),
     [
-        ({"use_dora": True}, "lora_variant and lora_magnitude_vector"),
+        ({"alora_invocation_tokens": [1, 5], "task_type": "CAUSAL_LM"}, "lora_variant"),
         ({"lora_bias": True}, "lora_bias"),
     ],
 )
-def test_a_variant_of_lora_is_refused_and_nothing_is_changed(variant, attributes):
+def test_another_variant_is_refused_and_nothing_is_changed(variant, attributes):
     model = get_peft_model(
         small(attention_bias=True), LoraConfig(r=4, target_modules=["q_proj", "v_proj"], **variant)
     )
@@ -85,8 +85,8 @@ def test_a_variant_of_lora_is_refused_and_nothing_is_changed(variant, attributes
         lora_linear.install(model)
     assert str(error.value) == (
         f"The adapter's layer base_model.model.model.layers.0.self_attn.q_proj has {attributes}, "
-        "so it is a variant of LoRA such as DoRA. Training supports plain LoRA only. "
-        "Use an adapter without it."
+        "so it is a variant of LoRA. Training supports plain LoRA, rsLoRA and DoRA. Use an adapter "
+        "without it."
     )
     assert torch.equal(model(input_ids=IDS).logits, before)
 

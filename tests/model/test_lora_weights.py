@@ -4,7 +4,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from support.small_models import small
 
-from anima_exp.model.lora_linear import cast, cast_once, lora_weights
+from anima_exp.model.cast_weights import cast, cast_once
+from anima_exp.model.lora_linear import lora_weights
 
 
 def test_inside_a_weight_has_one_copy_and_outside_a_fresh_one():

@@ -83,6 +83,24 @@ PUBLISHED = {  # parameters, as the hub counts them
     "guanaco33b": 32_528_943_616,
     "guanaco65b": 65_285_660_672,
     "anima33b": 32_528_943_616,
+    "qwen3_1_7b": 1_720_574_976,
+    "qwen3_32b": 32_762_123_264,
+    "qwen3_30b_a3b": 30_532_122_624,
+    "qwen3_235b_a22b": 235_093_634_560,
+    "llama3_1_70b": 70_553_706_496,
+    "llama3_3_70b": 70_553_706_496,
+    "llama3_2_3b": 3_212_749_824,
+    "gemma3_1b": 999_885_952,
+    # Gemma 3 of 4B and more without its vision tower of 0.4 B.
+    "gemma3_4b": 3_880_263_168,
+    "gemma3_12b": 11_766_034_176,
+    "gemma3_27b": 27_009_346_304,
+    "phi4": 14_659_507_200,
+    "olmo2_7b": 7_298_617_344,
+    "olmo2_13b": 13_716_198_400,
+    "olmo2_32b": 32_234_279_936,
+    "mistral_small_24b": 23_572_403_200,
+    "gpt_oss_20b": 20_914_757_184,
 }
 
 
@@ -90,6 +108,20 @@ def test_every_model_that_is_not_local_has_its_published_size(compose):
     assert {*PUBLISHED, "tiny", "local"} == set(choices("model"))
     for name, parameters in PUBLISHED.items():
         assert find_shape(compose(f"model={name}").model).parameters == parameters, name
+
+
+@pytest.mark.parametrize(
+    ("name", "active"), [("qwen3_30b_a3b", 3.3), ("qwen3_235b_a22b", 22.0), ("gpt_oss_20b", 3.6)]
+)
+def test_a_token_passes_through_the_published_part_of_a_mixture(compose, name, active):
+    """Billions of parameters as its author names them; some leave out the embeddings."""
+    shape = find_shape(compose(f"model={name}").model)
+    experts = sum(block.count * block.other for block in shape.blocks)
+    outside = shape.parameters - experts
+    assert shape.active_experts < experts / 4
+    without = outside - shape.embeddings - shape.head
+    low, high = (one + shape.active_experts for one in (without, outside))
+    assert 0.93 * low < active * 1e9 < 1.07 * high
 
 
 LORA = {"7b": 159_907_840, "13b": 250_347_520, "33b": 487_587_840, "65b": 799_539_200}

@@ -30,7 +30,7 @@ class Adapter:
         """Return the settings as overrides of a command line."""
         return [
             f"lora.target_modules={TargetModules.named.value}",
-            f"lora.layers={to_override(self.layers)}",
+            f"lora.modules={to_override(self.layers)}",
             f"lora.rank={self.rank}",
             f"lora.alpha={self.alpha:g}",
         ]
@@ -83,7 +83,9 @@ def check(model: ModelConfig, lora: LoraConfig) -> None:
         raise _in_a_file(model.adapter, f"lora.rank={lora.rank}", result)
     if lora.alpha != result.alpha:
         raise _in_a_file(model.adapter, f"lora.alpha={lora.alpha:g}", result)
-    if lora.target_modules is not TargetModules.named or {*(lora.layers or ())} != {*result.layers}:
+    if lora.target_modules is not TargetModules.named or {*(lora.modules or ())} != {
+        *result.layers
+    }:
         what = f"lora.target_modules={lora.target_modules.value}"
         raise _in_a_file(model.adapter, what, result)
 

@@ -150,6 +150,9 @@ def _describe(hint: Any) -> str:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return f"one of {', '.join(member.value for member in kind)}{optional}"
     if get_origin(kind) is list:
+        item = get_args(kind)[0]
+        if isinstance(item, type) and issubclass(item, Enum):
+            return f"a list, such as [{next(iter(item)).value}], of {_describe(item)[3:]}"
         return "a list: write [a,b]"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     if is_dataclass(kind):

@@ -46,9 +46,7 @@ It is lora.rank.
     lora_r r lora_rank rank
 It is lora.alpha.
     lora_alpha alpha
-It is lora.dropout.
-    lora_dropout
-Name the layers with lora.target_modules=named lora.layers=[q_proj,v_proj], or choose a set with
+Name the layers with lora.target_modules=named lora.modules=[q_proj,v_proj], or choose a set with
 lora=all_linear, attention, key_query, ffn or attention_ffn_out.
     target_modules lora_target lora_target_modules lora_target_linear lora_modules targets peft
     peft_type use_peft lora_layers
@@ -56,18 +54,26 @@ It is model.adapter=FOLDER_OR_HUB_ID, which is trained further.
     adapter_name_or_path lora_model_dir peft_model_id adapter_path pretrained_adapter lora_weights
 It is optimizer.lora_plus_ratio.
     loraplus_lr_ratio lora_plus loraplus
-There is none, because runs train plain LoRA only.
-    use_dora dora use_rslora rslora loraplus_lr lora_bias bias modules_to_save lora_modules_to_save
-    init_lora_weights pissa pissa_init peft_use_dora peft_use_rslora peft_init_lora_weights
-    layers_to_transform rank_pattern alpha_pattern relora galore use_galore prompt_tuning
+It is lora.dropout.
+    lora_dropout
+It is lora.variant=dora or lora.variant=rslora.
+    use_dora dora peft_use_dora use_rslora rslora peft_use_rslora
+It is lora.init=kaiming, pissa, olora, loftq or eva.
+    init_lora_weights pissa pissa_init peft_init_lora_weights loftq loftq_config eva_config
+It is lora.train_embeddings=true for embeddings and head, and lora.save_modules for others.
+    modules_to_save lora_modules_to_save additional_target
+It is lora.rank_pattern=[NAME:RANK], and lora.alpha_pattern=[NAME:ALPHA].
+    rank_pattern alpha_pattern
+A regular expression in lora.modules may name layers by number.
+    layers_to_transform peft_layers_to_transform layers_pattern
+There is none, because runs train LoRA only.
+    loraplus_lr lora_bias bias relora galore use_galore prompt_tuning
 It is quant=nf4 or quant=fp4.
     load_in_4bit use_4bit bits quantization_bit quantization
 It is quant=int8.
     load_in_8bit use_8bit
-It is quant.compute_dtype.
-    bnb_4bit_compute_dtype
-It is quant.type.
-    bnb_4bit_quant_type quant_type quantization_type
+The type of 4-bit weights is quant.type, that of products quant.compute_dtype.
+    bnb_4bit_quant_type quant_type quantization_type bnb_4bit_compute_dtype
 It is quant.double_quant.
     bnb_4bit_use_double_quant use_bnb_nested_quant use_nested_quant double_quantization
     use_double_quant
@@ -225,12 +231,8 @@ There is none, because a run keeps the context that the base was made for.
     rope_scaling rope_theta shift_attn s2_attention rope
 Choose evaluations with evals=[heldout,mmlu].
     do_mmlu_eval do_mmlu mmlu_dataset do_bench_eval eval_tasks tasks
-It is evals.mmlu.split.
-    mmlu_split
-It is evals.mmlu.max_questions.
-    max_mmlu_samples
-It is evals.mmlu.max_prompt_tokens.
-    mmlu_source_max_len
+They are evals.mmlu.split, evals.mmlu.max_questions and evals.mmlu.max_prompt_tokens.
+    mmlu_split max_mmlu_samples mmlu_source_max_len
 It is evals.exact_match, or evals.answers: evals=[exact_match,answers].
     predict_with_generate eval_table_size do_causal_lm_eval generation_max_length
 It is cache_dir.

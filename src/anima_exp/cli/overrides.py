@@ -18,6 +18,8 @@ from anima_exp.system.invocation import command_line
 
 _OVERRIDE = re.compile(r"^(?P<key>[+~]{0,2}[\w./@-]+)=(?P<value>.*)$", re.DOTALL)
 _TO_THE_LETTER = {"prompt", "system"}  # settings whose value is used literally
+# Lists that may be given as one text: lora.modules=q_proj
+_LISTS = {f"lora.{name}" for name in ("modules", "rank_pattern", "alpha_pattern", "save_modules")}
 _FUNCTION = re.compile(
     r"^(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool)\(.*\)$", re.DOTALL
 )
@@ -83,9 +85,8 @@ def _option(name: str) -> str:
         raise ConfigError(f"{name} is short for {' or '.join(meant)}. Write the option in full.")
     setting = name.lstrip("-").replace("-", "_")
     if setting in settings():
-        raise ConfigError(
-            f"There is no option {name}. Write the setting without dashes: {setting}=VALUE."
-        )
+        hint = f"Write the setting without dashes: {setting}=VALUE."
+        raise ConfigError(f"There is no option {name}. {hint}")
     hint = unknown_setting(setting).partition(". ")[2]
     raise ConfigError(f"There is no option {name}. Settings are written as key=value. {hint}")
 
@@ -135,9 +136,8 @@ def _refuse_list(group: str, names: Sequence[str]) -> None:
 
 def _mix(group: str) -> str:
     """Return how to train on several data sets, which data=[a,b] means in other programs."""
-    if group != "data":
-        return ""
-    return " To train on several sets in one run, use data=mixture with data.parts.NAME.path=FILE."
+    way = " To train on several sets in one run, use data=mixture with data.parts.NAME.path=FILE."
+    return way if group == "data" else ""
 
 
 def refuse_none_with_others(given: str, names: Sequence[str]) -> None:
@@ -166,8 +166,8 @@ def refuse_lists(chosen: Mapping[str, Any], overrides: Sequence[str]) -> None:
 def quote_override(argument: str, *, several: bool = True) -> str:
     """Quote a value that Hydra cannot read: `data.path=a#1.json` gives `data.path="a#1.json"`.
 
-    A setting of type text accepts any characters, and a value that looks like a number stays a text
-    (as the commit 12e4567). Quoted values, lists, sweeps, functions and `${...}` are not changed.
+    A text may hold any characters, and stays a text if it looks like a number (the commit 12e4567).
+    Quoted values, lists, sweeps, functions and `${...}` are not changed.
 
     Args:
         several: `a,b` means two values, as in a sweep (-m); otherwise one text with a comma.
@@ -184,6 +184,9 @@ def quote_override(argument: str, *, several: bool = True) -> str:
         if read is _SEVERAL or (read is not _UNREADABLE and all(isinstance(x, str) for x in read)):
             return argument
         return f"{match['key']}=[{','.join(map(_text, _split(value[1:-1])))}]"
+    if key in _LISTS and not re.match(r"null$|[\[$]", value) and not _FUNCTION.match(value):
+        texts = _split(value) if several else [value]
+        return f"{match['key']}={','.join(f'[{_text(one)}]' for one in texts)}"
     if kind is str:
         return f"{match['key']}={_texts(value) if several else _text(value, alone=True)}"
     if _read(value) is not _UNREADABLE or value[:1] in ("[", "{", '"', "'"):
@@ -233,11 +236,7 @@ def _texts(value: str) -> str:
 
 
 def _text(value: str, *, alone: bool = False) -> str:
-    """Return one text in Hydra's grammar.
-
-    Args:
-        alone: the text is the full value, which may contain commas or be a list by mistake.
-    """
+    """Return one text in Hydra's grammar; if `alone` it is the full value, perhaps with commas."""
     read = _read(value)
     if value == "" or read is None or _FUNCTION.match(value):
         return value

@@ -6,14 +6,13 @@ from anima_exp.config import (
     AnsweringConfig,
     DataConfig,
     OptimizerConfig,
-    Precision,
-    Quantization,
     RunConfig,
     Schedule,
-    TargetModules,
 )
 from anima_exp.config.catalogue import check_rows_seen
 from anima_exp.config.data import GENERATED
+from anima_exp.config.evals_checks import check_evals
+from anima_exp.config.lora_checks import check_lora
 from anima_exp.config.mixture import SOURCES, heldout_rows
 from anima_exp.errors import ConfigError
 
@@ -21,7 +20,9 @@ from anima_exp.errors import ConfigError
 def check(config: RunConfig) -> None:
     """Raise ConfigError at the first rule the settings break, in the words of the command line."""
     _data(config)
-    _adapter(config)
+    check_evals(config.evals, eval_at_start=config.trainer.eval_at_start)
+    check_lora(config)
+    _storage(config)
     _schedule(config)
     _best(config)
     _several_gpus(config)
@@ -122,34 +123,7 @@ def _mixture(data: DataConfig) -> None:
         )
 
 
-def _adapter(config: RunConfig) -> None:
-    full = config.lora.is_full_finetune
-    if full and config.quant.type is not Quantization.none:
-        raise ConfigError(
-            f"lora=full_finetune trains every weight, but quant={config.quant.type.value} freezes "
-            "them. Use lora=full_finetune quant=none, or keep an adapter."
-        )
-    named = config.lora.target_modules is TargetModules.named
-    if named and not config.lora.layers:
-        raise ConfigError(
-            "lora.target_modules=named names no layer. Set lora.layers=[q_proj,v_proj], or choose "
-            "a set, for example lora=all_linear."
-        )
-    if config.lora.layers is not None and not named:
-        raise ConfigError(
-            f"lora.layers={config.lora.layers} has no effect with lora.target_modules="
-            f"{config.lora.target_modules.value}. Use lora.target_modules=named."
-        )
-    if config.model.adapter and full:
-        raise ConfigError(
-            f"lora=full_finetune trains every weight, but model.adapter={config.model.adapter} is "
-            "an adapter. Leave one of them out, or merge it first: anima-exp merge"
-        )
-    if config.lora.dtype is Precision.fp16 and config.trainer.precision is Precision.fp16:
-        raise ConfigError(
-            "lora.dtype=fp16 does not work with trainer.precision=fp16, because the "
-            "gradient scaler cannot unscale fp16 gradients. Use lora.dtype=fp32."
-        )
+def _storage(config: RunConfig) -> None:
     if config.model.max_memory_gib and not config.model.device_map:
         raise ConfigError(
             f"model.max_memory_gib={config.model.max_memory_gib} has no effect without a device "

@@ -44,6 +44,44 @@ class ExactMatchConfig:
     batch_size: int = setting(
         64, "Answers generated at the same time.", unit="answers", above=0, in_name=False
     )
+    answer_pattern: str | None = setting(
+        None,
+        "Regular expression for the final answer: only the last group of its last match is "
+        "compared; null = the whole text.",
+        since="0.2",
+    )
+
+
+@dataclass
+class ForgettingConfig:
+    """Loss on neutral text, which no training row is about, before and after training."""
+
+    source: str | None = setting(
+        None,
+        "Hub id of the text, or tiny for the tiny base's own tasks; null = tiny with model=tiny, "
+        "WikiText-2 with any other base.",
+    )
+    subset: str | None = setting(
+        None, "Configuration of the hub data set; null = its only one. WikiText-2 has its own."
+    )
+    split: str = setting("test", "Split of the hub data set.")
+    path: str | None = setting(
+        None, "Local file of text (txt, json, jsonl, csv, parquet); null = source."
+    )
+    column: str = setting("text", "Column that holds the text.")
+    max_tokens: int = setting(
+        65_536, "Read the text up to this many tokens.", unit="tokens", above=0
+    )
+    row_tokens: int = setting(
+        512, "Cut the text into rows of this many tokens, BOS included.", unit="tokens", above=1
+    )
+    batch_tokens: int = setting(
+        4096,
+        "Most tokens in one forward pass; a longer row gets a pass of its own.",
+        unit="tokens",
+        above=0,
+        in_name=False,
+    )
 
 
 @dataclass
@@ -64,6 +102,7 @@ EXACT_MATCH_TURNS = tuple(f"exact_match_turn_{turn}" for turn in (1, 2, 3))
 # Names that a row of metrics.jsonl or a table of scores of every run may hold.
 TAKEN = (
     *("step", "loss", "heldout_loss", "exact_match", "answers_match", "eval_seconds", "tokens"),
+    *("neutral_loss", "forgetting"),
     *("grad_norm", "learning_rate", "tokens_per_second", "memory_gib", "seconds", "epoch"),
     *BENCHMARKS,
     *(f"{name}_micro" for name in BENCHMARKS),
@@ -183,6 +222,9 @@ class EvalsConfig:
         None, "Fraction of greedy answers equal to the reference."
     )
     samples: SamplesConfig | None = setting(None, "Answers to a few fixed prompts, to read.")
+    forgetting: ForgettingConfig | None = setting(
+        None, "Loss on neutral text, and its rise since before training.", since="0.2"
+    )
     answers: AnswersConfig | None = setting(
         None, "Answers to a list of questions, written after training, for a judge."
     )

@@ -31,8 +31,26 @@ class TargetModules(StrEnum):
     key_query = "key_query"
     ffn = "ffn"
     attention_ffn_out = "attention_ffn_out"
-    named = "named"  # those that lora.layers lists
+    named = "named"  # those that lora.modules lists
     none = "none"  # no adapter: full fine-tuning
+
+
+class LoraVariant(StrEnum):
+    """What an adapter computes from A and B."""
+
+    plain = "plain"  # W + alpha / rank * B A (Hu et al. 2021)
+    rslora = "rslora"  # W + alpha / sqrt(rank) * B A (Kalajdzievski 2023)
+    dora = "dora"  # each row of W + alpha / rank * B A has a trained length (Liu et al. 2024)
+
+
+class LoraInit(StrEnum):
+    """The values of A and B before the first step."""
+
+    kaiming = "kaiming"  # A is noise and B is 0
+    pissa = "pissa"  # the largest singular vectors of W (Meng et al. 2024)
+    olora = "olora"  # the first columns of the QR decomposition of W (Buyukakyuz 2024)
+    loftq = "loftq"  # the largest singular vectors of the quantization error (Li et al. 2023)
+    eva = "eva"  # A has the directions in which the inputs vary most, B is 0 (Paischer et al. 2024)
 
 
 class Attention(StrEnum):
@@ -41,6 +59,15 @@ class Attention(StrEnum):
     sdpa = "sdpa"  # torch's own
     eager = "eager"
     flash_attention_2 = "flash_attention_2"  # needs the flash-attn package and a GPU
+
+
+class Fault(StrEnum):
+    """A fault of which a run is refused, unless model.accept lists it."""
+
+    unquantized = "unquantized"  # less than 90 % of the matrices are quantized
+    partial_targets = "partial_targets"  # some matrices of a kind get no adapter
+    no_gradient = "no_gradient"  # some adapter matrices get no gradient at the first step
+    ignored_settings = "ignored_settings"  # a setting of config.json changes no logit
 
 
 @dataclass
@@ -72,6 +99,18 @@ class ShapeConfig:
         None, "Width of one head; null = hidden_size / num_attention_heads.", above=0
     )
     intermediate_size: int = setting(MISSING, "Width of the feed-forward layer.", above=0)
+    num_experts: int | None = setting(
+        None, "Experts per block; null = the block has no experts.", above=0
+    )
+    num_local_experts: int | None = setting(
+        None, "The same, in the families that call it so, such as gpt_oss.", above=0
+    )
+    num_experts_per_tok: int | None = setting(
+        None, "Experts that each token passes through.", above=0
+    )
+    moe_intermediate_size: int | None = setting(
+        None, "Width of one expert; null = intermediate_size.", above=0
+    )
     vocab_size: int = setting(MISSING, "Tokens in the vocabulary.", above=0)
     tie_word_embeddings: bool = setting(
         False, "True if input and output embeddings share their weights."
@@ -126,6 +165,13 @@ class ModelConfig:
     trust_remote_code: bool = setting(
         False, "If true, run Python code that comes with the model's repository.", in_name=False
     )
+    accept: list[Fault] = setting(
+        list,
+        "Faults of the model to accept instead of refusing the run: unquantized, partial_targets, "
+        "no_gradient, ignored_settings.",
+        in_name=False,
+        since="0.2",
+    )
     recommended: Recommended = setting(
         Recommended, "Defaults of other groups for this model.", in_name=False
     )
@@ -175,14 +221,48 @@ class LoraConfig:
     target_modules: TargetModules = setting(
         MISSING, "Which linear layers get an adapter; none = full fine-tuning of all weights."
     )
-    layers: list[str] | None = setting(
+    modules: list[str] | None = setting(
         None,
-        "With target_modules=named: names of the layers, such as q_proj or mlp.down_proj.",
+        "With target_modules=named: names of the layers, such as q_proj or mlp.down_proj, or "
+        "regular expressions.",
         since="0.2",
+        formerly=("layers",),
     )
     rank: int = setting(64, "Rank of the update matrices.", above=0, largest=65_536)
     alpha: float = setting(
         16.0, "Scale of the update, which is multiplied by alpha / rank.", above=0, largest=1e6
+    )
+    variant: LoraVariant = setting(
+        LoraVariant.plain,
+        "What the adapter computes: plain LoRA, rsLoRA (alpha / sqrt(rank)), or DoRA.",
+        since="0.2",
+        as_before=LoraVariant.plain.value,
+    )
+    init: LoraInit = setting(
+        LoraInit.kaiming,
+        "Values of A and B before the first step.",
+        since="0.2",
+        as_before=LoraInit.kaiming.value,
+    )
+    rank_pattern: list[str] | None = setting(
+        None,
+        "Other ranks for some layers: NAME:RANK with a name or regular expression, such as "
+        "q_proj:8. The first match counts.",
+        since="0.2",
+    )
+    alpha_pattern: list[str] | None = setting(
+        None, "Other values of alpha for some layers, as NAME:ALPHA.", since="0.2"
+    )
+    train_embeddings: bool = setting(
+        False,
+        "If true, train the embeddings and the head too, as whole matrices in fp32.",
+        since="0.2",
+        as_before=False,
+    )
+    save_modules: list[str] | None = setting(
+        None,
+        "Names of further modules to train as a whole and to save with the adapter, such as norm.",
+        since="0.2",
     )
     dropout: float = setting(
         MISSING, "Dropout probability on the adapter's inputs.", at_least=0, below=1

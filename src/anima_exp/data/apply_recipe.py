@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import TypeVar, cast
+from pathlib import Path
+from typing import Protocol, TypeVar, cast
 
 from anima_exp.config import BadRow, DataConfig
 from anima_exp.config.data import GENERATED
+from anima_exp.data.array_folder import opened_or_built
 from anima_exp.data.chat import rules, templates
 from anima_exp.data.chat.conversation import Conversation
 from anima_exp.data.chat.reading import as_read
@@ -207,6 +209,30 @@ def only_conversations(given: Given) -> list[Conversation]:
     if given and isinstance(given[0], Example):
         raise DataError("the recipe returned an Example, but its format has conversations=True")
     return cast(list[Conversation], given)
+
+
+class WithMeta(Protocol):
+    """The token ids of a source in the cache, with the statistics of what was read."""
+
+    @property
+    def meta(self) -> Meta: ...
+
+
+Built = TypeVar("Built", bound=WithMeta)
+
+
+def tokenized_once(
+    folder: Path, opened: Callable[[Path], Built], build: Callable[..., Built], on_bad_row: BadRow
+) -> Built:
+    """Return the token ids in a folder of the cache, or build them there (array_folder.py).
+
+    Raises:
+        DataError: if a row cannot be used with data.on_bad_row=error, or the cache is not writable.
+    """
+    tokens = opened_or_built(folder, opened, build)
+    if on_bad_row is BadRow.error and tokens.meta.skipped:  # written by a run that skips bad rows
+        raise bad_row(tokens.meta.shown[0])
+    return tokens
 
 
 def bad_row(what: str) -> DataError:

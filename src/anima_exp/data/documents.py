@@ -17,8 +17,7 @@ import numpy.typing as npt
 
 from anima_exp.config import BadRow, DataConfig, TrainOn
 from anima_exp.data import formats
-from anima_exp.data.apply_recipe import bad_row, nothing
-from anima_exp.data.array_folder import opened_or_built
+from anima_exp.data.apply_recipe import nothing, tokenized_once
 from anima_exp.data.chat.dataset import ChatDataset
 from anima_exp.data.chat.masked_tokens import MaskedTokens, MaskedTokenWriter, open_masked_tokens
 from anima_exp.data.chat.segments import Kind, Segment
@@ -97,10 +96,7 @@ def tokenize_documents(
     name = _key(source.fingerprint, recipe, config, tokenizer)
     stop = config.on_bad_row is BadRow.error
     build = partial(_build, source, recipe, config, tokenizer, stop_at_bad_row=stop)
-    tokens = opened_or_built(cache / "documents" / name, open_masked_tokens, build)
-    if stop and tokens.meta.skipped:  # written by a run that skips bad rows
-        raise bad_row(tokens.meta.shown[0])
-    return tokens
+    return tokenized_once(cache / "documents" / name, open_masked_tokens, build, config.on_bad_row)
 
 
 def _build(

@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from pathlib import Path
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -220,7 +221,40 @@ class QuestionIds:
     turn: int = 1  # its number in the conversation, from 1
 
 
-class ExampleDataset(TokenizedDataset):
+class CachedRows(Protocol):
+    """The token ids of a source in the cache."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """The source row of each, ascending."""
+
+    def __len__(self) -> int: ...
+
+
+Cached = TypeVar("Cached", bound=CachedRows)
+
+
+class CachedDataset(TokenizedDataset, Generic[Cached]):
+    """Rows of one set in the cache."""
+
+    tokens: Cached
+
+    @property
+    def cache_key(self) -> str:
+        return self.tokens.folder.name
+
+    @property
+    def total(self) -> int:
+        return len(self.tokens)
+
+    def source_row(self, index: int) -> int:
+        return int(self.tokens.rows[self.order[index]])
+
+
+class ExampleDataset(CachedDataset[Tokens]):
     """Prompts and responses as rows. Both are truncated to the limits of `data`."""
 
     def __init__(self, tokens: Tokens, order: Order, limits: TruncationLimits) -> None:
@@ -236,17 +270,6 @@ class ExampleDataset(TokenizedDataset):
 
     def with_order(self, order: Order) -> Self:
         return type(self)(self.tokens, order, self.limits)
-
-    @property
-    def cache_key(self) -> str:
-        return self.tokens.folder.name
-
-    @property
-    def total(self) -> int:
-        return len(self.tokens)
-
-    def source_row(self, index: int) -> int:
-        return int(self.tokens.rows[self.order[index]])
 
     def questions(self, index: int) -> list[QuestionIds]:
         """Return the prompt, at most data.max_prompt_tokens of it, and the complete response."""

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from anima_exp.config import BadRow, DataConfig
 from anima_exp.data import formats
-from anima_exp.data.apply_recipe import Given, applied, bad_row, nothing, only_examples
-from anima_exp.data.array_folder import opened_or_built
+from anima_exp.data.apply_recipe import Given, applied, nothing, only_examples, tokenized_once
 from anima_exp.data.encode import TextEncoder
 from anima_exp.data.example import Example
 from anima_exp.data.formats import Recipe
@@ -39,15 +38,9 @@ def tokenize(
     """
     recipe = formats.recipe(config.recipe)
     folder = cache / "tokens" / key(source.fingerprint, recipe, tokenizer, named=config.recipe)
-    stop_at_bad_row = config.on_bad_row is BadRow.error
-    tokens = opened_or_built(
-        folder,
-        open_tokens,
-        partial(_build, source, recipe, tokenizer, stop_at_bad_row=stop_at_bad_row),
-    )
-    if stop_at_bad_row and tokens.meta.skipped:  # written by a run that skips bad rows
-        raise bad_row(tokens.meta.shown[0])
-    return tokens
+    stop = config.on_bad_row is BadRow.error
+    build = partial(_build, source, recipe, tokenizer, stop_at_bad_row=stop)
+    return tokenized_once(folder, open_tokens, build, config.on_bad_row)
 
 
 def _build(

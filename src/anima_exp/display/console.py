@@ -92,14 +92,21 @@ def show_scores(
     before: Mapping[str, float] | None,
     after: Mapping[str, float],
     metrics: Mapping[str, Any] | None = None,
+    intervals: Mapping[str, Sequence[float]] | None = None,
 ) -> None:
-    """Print a table of scores, with those `before` if given; `metrics` describes scores."""
+    """Print a table of scores, with those `before` if given.
+
+    Args:
+        metrics: descriptions of scores.
+        intervals: 95 % intervals of scores, low and high.
+    """
     if not after:
         return
     columns = ("score", "") if before is None else ("score", "before", "after")
     table = Table(*columns, box=None, pad_edge=False, header_style="dim")
     for name, value in after.items():
-        cells = [Text(number(name, value, metrics), style="bold")]
+        shown = metric(name, metrics).with_interval(value, (intervals or {}).get(name))
+        cells = [Text(shown, style="bold")]
         if before is not None:
             cells.insert(0, Text(number(name, before[name], metrics) if name in before else "-"))
         table.add_row(Text(printable(name)), *cells)
@@ -149,7 +156,7 @@ def show_summary(
 ) -> None:
     """Print the summary of a run. `trained` is the folder of its adapter, or of its model."""
     say("")
-    show_scores(record.scores_before, record.scores, record.metrics)
+    show_scores(record.scores_before, record.scores, record.metrics, record.intervals)
     show_answers(before, after)
     training, measuring = map(duration, (record.train_seconds, record.eval_seconds))
     say(

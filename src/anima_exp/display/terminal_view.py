@@ -126,6 +126,7 @@ def _print(event: Event) -> None:
             screen.say(f"Already done, nothing to do: {folder}")
             if differs:
                 screen.say(f"code differs from the run's: {differs}; run_dir=NAME trains anew")
-            screen.show_scores(record.scores_before, record.scores, record.metrics)
+            about = (record.metrics, record.intervals)
+            screen.show_scores(record.scores_before, record.scores, *about)
         case events.Done(record, trained, before, after):
             screen.show_summary(record, trained, before=[*before], after=[*after])

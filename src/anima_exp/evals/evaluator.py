@@ -14,6 +14,7 @@ from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.errors import ConfigError, ModelError, TrainingError, first_line
 from anima_exp.evals.custom import Custom, EvalContext, described, load
 from anima_exp.evals.exact_match import exact_match
+from anima_exp.evals.forgetting import TextLosses, scores_of, text_losses
 from anima_exp.evals.heldout import heldout_losses
 from anima_exp.evals.multiple_choice.measure import (
     Accuracy,
@@ -21,6 +22,8 @@ from anima_exp.evals.multiple_choice.measure import (
     multiple_choice,
     prepare_benchmark,
 )
+from anima_exp.evals.neutral_text import KEY as FORGETTING_KEY
+from anima_exp.evals.neutral_text import NeutralText, read
 from anima_exp.evals.samples import samples
 from anima_exp.model.base_config import context_length
 from anima_exp.model.generation import inference_mode
@@ -41,6 +44,7 @@ class PreparedEvals:
     heldout: "TokenizedDataset | tuple[()]"
     benchmarks: Mapping[str, PreparedBenchmark]
     custom: Mapping[str, Custom] = field(default_factory=dict)
+    text: NeutralText | None = None  # of evals.forgetting
 
     def described(self, scores: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return the descriptions of the user's own scores, for metrics/metric.py."""
@@ -56,6 +60,7 @@ class EvalResult:
     accuracies: dict[str, Accuracy] = field(default_factory=dict)  # by benchmark
     seconds: float = 0.0
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)  # descriptions by score
+    text: TextLosses | None = None  # of evals.forgetting
 
     def rows(self) -> dict[str, list[dict[str, object]]]:
         """Return the accuracies of each benchmark as rows, by subject, category and mean."""
@@ -75,7 +80,9 @@ def prepare_evals(
         name: prepare_benchmark(name, settings, tokenizer)
         for name, settings in benchmarks_of(config.evals).items()
     }
-    return PreparedEvals(config, tokenizer, heldout, ready, custom)
+    forgetting = config.evals.forgetting
+    text = read(forgetting, config.model.source, tokenizer) if forgetting else None
+    return PreparedEvals(config, tokenizer, heldout, ready, custom, text)
 
 
 def check_positions(model: "PreTrainedModel | PeftModel", evals: PreparedEvals) -> None:
@@ -89,6 +96,12 @@ def check_positions(model: "PreTrainedModel | PeftModel", evals: PreparedEvals) 
                 f"{evals.config.model.source} holds {positions}. Set "
                 f"{key}.max_prompt_tokens={positions}."
             )
+    if positions and evals.text and evals.text.longest > positions:
+        raise ConfigError(
+            f"{FORGETTING_KEY} has rows of {evals.text.longest} tokens, but the context of "
+            f"{evals.config.model.source} holds {positions}. Set "
+            f"{FORGETTING_KEY}.row_tokens={positions}."
+        )
 
 
 def measure(
@@ -143,6 +156,10 @@ def _measure(
                 options=ChatOptions(thinking=config.data.thinking),
                 world=world,
             )
+        text = None
+        if on.forgetting and evals.text:
+            text = text_losses(model, evals.text, on.forgetting, world)
+            scores |= scores_of(text)
         accuracies = {
             name: multiple_choice(model, ready, world).accuracy
             for name, ready in evals.benchmarks.items()
@@ -154,7 +171,7 @@ def _measure(
         for one in evals.custom.values():
             scores |= one.scores(context, taken=scores)
     seconds = time.perf_counter() - started
-    return EvalResult(scores, generations, accuracies, seconds, evals.described(scores))
+    return EvalResult(scores, generations, accuracies, seconds, evals.described(scores), text)
 
 
 def _check_finite(scores: Mapping[str, float]) -> None:

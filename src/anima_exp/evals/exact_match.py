@@ -44,7 +44,10 @@ def exact_match(
         world=world,
     )
     references = [str(tokenizer.decode(question.response)) for question in questions]
-    right = [answers_match(*pair) for pair in zip(answers, references, strict=True)]
+    right = [
+        answers_match(*pair, config.answer_pattern)
+        for pair in zip(answers, references, strict=True)
+    ]
     scores = {"exact_match": _share(right)}
     if not isinstance(rows, ChatDataset) and all(question.turn == 1 for question in questions):
         return scores

@@ -151,6 +151,8 @@ def _plan(config: EvaluateConfig, evals: PreparedEvals) -> dict[str, str]:
     plan = {"model": f"{model_label(config)}, {config.model.source} in {config.quant.type.value}"}
     if len(evals.heldout):
         plan["heldout"] = f"{len(evals.heldout):,} rows of {config.data.name}"
+    if evals.text:
+        plan["neutral text"] = f"{len(evals.text.rows):,} rows of {evals.text.name}"
     for benchmark, ready in evals.benchmarks.items():
         fewer = ready.without_some_examples
         some = f"; {fewer:,} have room for fewer" if fewer else ""

@@ -10,7 +10,7 @@ from anima_exp.config.mixture import heldout_rows_by_part
 from anima_exp.errors import ConfigError
 from anima_exp.evals import custom
 from anima_exp.evals.multiple_choice.benchmark import entry, of_score
-from anima_exp.metrics.metric import part_of_score, part_score
+from anima_exp.metrics.metric import NEUTRAL_LOSS, part_of_score, part_score
 
 # The score of an evaluation whose score has another name. Whether answers have a score depends on
 # their questions.
@@ -28,6 +28,8 @@ def scores(config: RunConfig) -> set[str]:
         chosen += EXACT_MATCH_TURNS
     benchmarks = benchmarks_of(config.evals)
     others = [name for name in chosen if name not in (*benchmarks, "benchmarks", "custom")]
+    if config.evals.forgetting:
+        others.append(NEUTRAL_LOSS)
     found = {score for name in others if (score := _SCORES.get(name, name)) is not None}
     if config.evals.heldout:
         held = heldout_rows_by_part(config.data)
@@ -53,6 +55,7 @@ _CUSTOM, _BENCHMARKS, _PARTS = "evals.custom.", "evals.benchmarks.", "data.parts
 _OF = {
     "heldout_loss": "heldout",
     "answers_match": "answers",
+    NEUTRAL_LOSS: "forgetting",
     **dict.fromkeys(EXACT_MATCH_TURNS, "exact_match"),
 }
 

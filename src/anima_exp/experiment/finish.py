@@ -85,6 +85,8 @@ def record_of(
         peak_gib: the peak of used memory, and of the memory that torch had reserved on a GPU.
         starts: how often the run was launched.
     """
+    from anima_exp.evals.forgetting import intervals
+
     budget = setup.execution.token_budget
     return Record(
         name=identity.run_name(config),
@@ -96,6 +98,7 @@ def record_of(
         rows=asdict(setup.data.counts),
         parts={name: asdict(one) for name, one in setup.data.parts.items()},
         chat=asdict(setup.data.chat.summary) if setup.data.chat else {},
+        report=setup.report.table(),
         parameters={"trainable": setup.parameters.trainable, "total": setup.parameters.total},
         train_seconds=meter.train_seconds,
         eval_seconds=journal.eval_seconds,
@@ -124,5 +127,6 @@ def record_of(
         metrics=setup.evals.described(ending.scores),
         best=ending.best.summary(),
         scores_last=ending.scores_last,
+        intervals=intervals(journal, ending.best.summary().get("step", ending.step)),
         ended=ending.best.reason if ending.step < setup.steps else "",
     )

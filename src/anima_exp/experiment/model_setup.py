@@ -6,14 +6,23 @@ makes it before any weight is read. How a batch is executed depends on the memor
 """
 
 import gc
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from anima_exp.config import ActivationCheckpointing, Quantization, RunConfig
+from anima_exp.config import (
+    ActivationCheckpointing,
+    LoraInit,
+    LoraVariant,
+    Quantization,
+    RunConfig,
+)
+from anima_exp.data.micro_batch import Row
 from anima_exp.distributed.world import ProcessGroup
+from anima_exp.errors import ModelError
 from anima_exp.events import say
 from anima_exp.libraries.transformers_internals import can_checkpoint
 from anima_exp.model import kernels, lora_linear
@@ -22,17 +31,22 @@ from anima_exp.model.adapter import add_lora, load_adapter, record_base_model
 from anima_exp.model.architecture_check import probe_architecture
 from anima_exp.model.base import check_context, device, load_base
 from anima_exp.model.dequantized_weights import keep_dequantized
+from anima_exp.model.eva import ROWS, initialize_from_rows
 from anima_exp.model.forward import base_of
 from anima_exp.model.fsdp import shard_base
 from anima_exp.model.generation import inference_mode
 from anima_exp.model.hashed_dropout import DropoutKeys
+from anima_exp.model.ignored_settings import check_settings
 from anima_exp.model.linear_layers import Parameters, count
+from anima_exp.model.lora_start import starts
+from anima_exp.model.module_kinds import count_by_kind
 from anima_exp.planner.execution import Execution, choose_execution
 from anima_exp.planner.gpus import DEFAULT_GPU, Gpu, gpu_named
 from anima_exp.planner.memory import Rows
 from anima_exp.planner.placement import PlacementDecision, place_base
 from anima_exp.planner.shape import from_model
 from anima_exp.results import provenance
+from anima_exp.results.training_report import KindCounts
 from anima_exp.system import hardware
 
 if TYPE_CHECKING:
@@ -46,18 +60,26 @@ class Loaded:
 
     model: "PreTrainedModel | PeftModel"
     parameters: Parameters
+    kinds: list[KindCounts]  # of the base, with what the adapter trains
     dropout: DropoutKeys
     execution: Execution
 
 
 def load_model(
-    config: RunConfig, rows: Rows, world: ProcessGroup, *, cache: Path, longest: int
+    config: RunConfig,
+    rows: Rows,
+    world: ProcessGroup,
+    *,
+    cache: Path,
+    longest: int,
+    first_rows: Callable[[int], list[Row]] = lambda _: [],
 ) -> Loaded:
     """Load the model with a fresh adapter, which is the same in all processes.
 
     Args:
         rows: the largest part of a batch that one process computes.
         longest: the tokens of the longest row, including held-out rows.
+        first_rows: returns the first training rows in the order of training, for lora.init=eva.
 
     Raises:
         ModelError: if the model cannot be loaded, does not fit, or has too short a context.
@@ -70,7 +92,10 @@ def load_model(
     placed = _choose_placement(config, rows, world, gpu=gpu)
     if placed and placed.execution.sharded:
         execution = placed.execution
-        model, parameters = world.one_rank_at_a_time(lambda: _load_shard(config, cache, longest))
+        _check_can_be_sharded(config)
+        model, parameters, kinds = world.one_rank_at_a_time(
+            lambda: _load_shard(config, cache, longest)
+        )
         _probe(model, config)
     else:
         device_map = placed.device_map if placed else None
@@ -90,8 +115,9 @@ def load_model(
                 gpu=gpu,
                 gpu_type=_gpu_model(world, gpu),
             )
-        model, parameters = _with_adapter(base, config)
-    world.broadcast_parameters([one for one in model.parameters() if one.requires_grad])
+        model, parameters, kinds = _with_adapter(base, config, first_rows)
+    trained = [one for one in model.parameters() if one.requires_grad]
+    world.broadcast_parameters([*trained, *starts(model).values()])
     if execution.keep_dequantized:
         keep_dequantized(model)
     keys = lora_linear.install(model)
@@ -109,7 +135,7 @@ def load_model(
         execution = replace(execution, recompute=ActivationCheckpointing.full)
         apply_activation_checkpointing(model, ActivationCheckpointing.none)
         apply_activation_checkpointing(model, execution.recompute)
-    return Loaded(model, parameters, keys, execution)
+    return Loaded(model, parameters, kinds, keys, execution)
 
 
 def _as_supported(config: RunConfig, base: "PreTrainedModel") -> RunConfig:
@@ -168,26 +194,48 @@ def _base(config: RunConfig, cache: Path, longest: int, **where: Any) -> Any:
     return base
 
 
-def _with_adapter(base: "PreTrainedModel", config: RunConfig) -> tuple[Any, Parameters]:
+def _check_can_be_sharded(config: RunConfig) -> None:
+    """Raise ModelError if whole matrices of the base are needed, but it does not fit on one GPU."""
+    lora = config.lora
+    for key, given in (("variant", LoraVariant.dora), ("init", LoraInit.eva)):
+        if getattr(lora, key) is given:
+            raise ModelError(
+                f"lora.{key}={given.value} needs whole matrices of the base, but the base does not "
+                f"fit on one GPU and would be sharded. Use another lora.{key}, a smaller base, or "
+                "one process with model.device_map=auto."
+            )
+
+
+def _with_adapter(
+    base: "PreTrainedModel",
+    config: RunConfig,
+    first_rows: Callable[[int], list[Row]] = lambda _: [],
+) -> tuple[Any, Parameters, list[KindCounts]]:
+    def eva(model: "PeftModel") -> None:
+        initialize_from_rows(model, first_rows(ROWS), config.trainer.precision)
+
     if config.trainer.liger:
         kernels.use_liger(base)
     if place := config.model.adapter:
         model = load_adapter(base, place, key="model.adapter", trained_with=config.lora)
     else:
-        model = add_lora(base, config.lora)
+        model = add_lora(base, config.lora, config.model, eva, accept=config.model.accept)
     record_base_model(model, config.model)
-    return model, count(model)
+    return model, count(model), count_by_kind(model)
 
 
-def _load_shard(config: RunConfig, cache: Path, longest: int) -> tuple[Any, Parameters]:
+def _load_shard(
+    config: RunConfig, cache: Path, longest: int
+) -> tuple[Any, Parameters, list[KindCounts]]:
     """Load the base into CPU memory, add the adapter, and keep this process's shard of the base."""
     base = _base(config, cache, longest, to_be_split=True)
-    model, parameters = _with_adapter(base, config)
+    model, parameters, kinds = _with_adapter(base, config)
     shard_base(model)
-    return model, parameters
+    return model, parameters, kinds
 
 
 def _probe(model: "PreTrainedModel | PeftModel", config: RunConfig) -> None:
     # In all processes at the same time, because each holds only a shard of every block.
     with inference_mode(model, config.trainer.precision):
         probe_architecture(base_of(model), rounds_together=config.quant.type is Quantization.int8)
+        check_settings(base_of(model), config.model.accept)

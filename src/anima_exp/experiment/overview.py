@@ -10,6 +10,7 @@ from anima_exp.config.mixture import heldout_rows
 from anima_exp.events import Plan, emit
 from anima_exp.model.linear_layers import Parameters
 from anima_exp.planner.execution import Execution, Placement
+from anima_exp.results import training_report
 
 if TYPE_CHECKING:
     from anima_exp.experiment.setup import Setup
@@ -46,6 +47,7 @@ def overview_lines(run: Overview) -> dict[str, str]:
             f"{_storage(config)}"
         ),
         "trains": _describe_trainable(config, run.setup.parameters),
+        **training_report.lines(run.setup.report),
         "data": _data(run),
         **_parts(run),
         **_chat(run),
@@ -113,7 +115,7 @@ def _describe_trainable(config: RunConfig, parameters: Parameters) -> str:
     if config.lora.is_full_finetune:
         return f"every weight: {count}"
     lora = config.lora
-    layers = ", ".join(lora.layers or [lora.target_modules.value])
+    layers = ", ".join(lora.modules or [lora.target_modules.value])
     adapter = config.model.adapter
     continued = f"{adapter} continued, " if adapter else ""
     return (
@@ -169,6 +171,8 @@ def _evals(run: Overview) -> list[str]:
         fewer = ready.without_some_examples
         cut = f" ({fewer:,} without some of their examples)" if fewer else ""
         names.append(f"{len(ready.questions):,} questions of {name}{cut}")
+    if text := run.setup.evals.text:
+        names.append(f"loss on {len(text.rows):,} rows of {text.name}")
     names += run.setup.evals.custom
     if names and config.trainer.eval_every:
         names[-1] += f"; every {config.trainer.eval_every} steps"

@@ -12,7 +12,7 @@ from anima_exp.data.chat.prepare import check_no_template, check_settings
 from anima_exp.data.parts import each, has_conversations
 from anima_exp.distributed.environment import RankInfo
 from anima_exp.errors import AnimaError, ConfigError
-from anima_exp.evals import answers, score_names
+from anima_exp.evals import answers, neutral_text, score_names
 from anima_exp.evals.multiple_choice import hub_sets as benchmarks
 from anima_exp.evals.multiple_choice.reading import is_own
 from anima_exp.events import warn
@@ -45,6 +45,8 @@ def check_files(config: RunConfig) -> None:
             raise ConfigError(f"{key}.path={place}: there is no such folder.")
         if not place and is_own(benchmark.source):
             check_importable(benchmark.source, key=f"{key}.source")
+    if config.evals.forgetting:
+        neutral_text.check(config.evals.forgetting, config.model.source)
     for name, table in config.evals.custom.items():
         check_importable(table[FUNCTION], key=f"evals.custom.{name}")
     answers.check(config)
@@ -72,6 +74,8 @@ def check_hub(config: RunConfig) -> None:
         source.check_hub(config.data)
     for name, benchmark in benchmarks_of(config.evals).items():
         benchmarks.check_hub(benchmark, benchmark_key(name))
+    if config.evals.forgetting:
+        neutral_text.check_hub(config.evals.forgetting, config.model.source)
 
 
 def check_hubs(configs: Iterable[RunConfig]) -> None:
@@ -109,7 +113,7 @@ def _different(configs: Iterable[RunConfig]) -> list[RunConfig]:
     """Return one config of each group that needs the same checks."""
     different: dict[str, RunConfig] = {}
     for config in configs:
-        evals = [*benchmarks_of(config.evals).items()]
+        evals = [*benchmarks_of(config.evals).items(), config.evals.forgetting]
         key = repr((config.data, config.model, evals, config.trainer.precision, chosen(config)))
         different.setdefault(key, config)
     return list(different.values())

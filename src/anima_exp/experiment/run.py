@@ -139,6 +139,7 @@ def _run(
     stop: StopRequest,
 ) -> Record:
     from anima_exp.evals.evaluator import measure
+    from anima_exp.evals.forgetting import since_start
     from anima_exp.experiment.overview import Overview, show
     from anima_exp.experiment.setup import load
     from anima_exp.model_card.card import of_run as card_of
@@ -190,7 +191,9 @@ def _run(
             result = answers.add_to_result(
                 result, config, setup, folder.path, same_weights=step == resumed_at
             )
-        about = (result.seconds, result.rows(), result.metrics)
+        result = since_start(result, journal, world)
+        text = result.text.to_json() if result.text else None
+        about = (result.seconds, result.rows(), result.metrics, text)
         journal.evaluated(step, result.scores, result.generations, *about)
         return result.scores
 

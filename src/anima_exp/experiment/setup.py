@@ -15,6 +15,7 @@ from anima_exp.data.splits import DatasetSplits
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.evals.evaluator import PreparedEvals, check_positions, prepare_evals
 from anima_exp.experiment.model_setup import load_model
+from anima_exp.experiment.what_is_trained import training_report
 from anima_exp.inference.saved_template import warn_of_other_template
 from anima_exp.model import adapter_files
 from anima_exp.model.base_config import generation_stops
@@ -33,6 +34,7 @@ from anima_exp.planner.length_stats import LengthStats
 from anima_exp.planner.lengths import optimizer_steps, rows_in_all
 from anima_exp.planner.memory import Rows
 from anima_exp.results import provenance
+from anima_exp.results.training_report import TrainingReport
 from anima_exp.system import paths
 from anima_exp.training.data_order import assign_rows_to_ranks, row_order, set_seed
 
@@ -60,6 +62,7 @@ class Setup:
     overhead_gib: float  # memory in use before the model is loaded: on a CPU, by the libraries
     base_fingerprint: str
     adapter_fingerprint: str | None  # of model.adapter
+    report: TrainingReport
 
 
 def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
@@ -104,6 +107,7 @@ def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
         world,
         cache=cache,
         longest=max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.heldout)),
+        first_rows=lambda count: [data.train[int(row)] for row in dict.fromkeys(order[:count])],
     )
     check_positions(loaded.model, evals)
     return Setup(
@@ -122,6 +126,9 @@ def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
             resolve_source(config.model.source), config.model.revision, cache=cache
         ),
         adapter_fingerprint=_adapter_fingerprint(config),
+        report=training_report(
+            config, loaded.model, loaded.kinds, data.chat.summary if data.chat else None
+        ),
     )
 
 

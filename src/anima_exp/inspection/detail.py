@@ -68,6 +68,7 @@ _FILES = {
     "metrics.jsonl": "loss and scores by step",
     "generations.jsonl": "answers to the sample questions",
     "accuracies.jsonl": "accuracies by subject",
+    "neutral_text.jsonl": "losses of the rows of neutral text",
     "answers.jsonl": "answers for a judge",
     "failure.txt": "why the run failed",
     "log.txt": "what it printed",

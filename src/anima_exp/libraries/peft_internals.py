@@ -39,6 +39,12 @@ def variant_of(layer: Any) -> list[str]:
     return [attribute for attribute, value in present if len(value)]
 
 
+def is_dora(layer: Any) -> bool:
+    """Return whether every variant of a LoRA layer is DoRA, by the names of PEFT's classes."""
+    kinds = {type(one).__name__ for one in layer.lora_variant.values()}
+    return kinds == {"DoraLinearVariant"} and not any(layer.lora_bias.values())
+
+
 def plain_adapter(layer: Any) -> str | None:
     """Return the one adapter that a LoRA layer adds to its base now.
 
@@ -73,6 +79,36 @@ def dropout_of(layer: Any, adapter: str) -> float:
 def belongs_to_adapter(name: str) -> bool:
     """Return whether the name of a weight is an adapter's: `lora_A`, `lora_embedding_B`."""
     return "lora_" in name
+
+
+def belongs_to_copy(name: str) -> bool:
+    """Return whether the name of a weight is that of a module's trained copy (modules_to_save)."""
+    return ".modules_to_save." in name
+
+
+def copies_of_whole_modules(model: "nn.Module") -> list[tuple["nn.Module", "nn.Module"]]:
+    """Return each module that is trained as a whole, with its copy, which is the trained one.
+
+    They are `original_module` and the entries of `modules_to_save` of a ModulesToSaveWrapper.
+    """
+    wrappers: list[Any] = [
+        one for one in model.modules() if type(one).__name__ == "ModulesToSaveWrapper"
+    ]
+    return [
+        (wrapper.original_module, copy)
+        for wrapper in wrappers
+        for copy in wrapper.modules_to_save.values()
+    ]
+
+
+def keeps_tied(name: str) -> bool:
+    """Return whether PEFT's ensure_weight_tying knows a table of embeddings of this name.
+
+    It looks for the names of EMBEDDING_LAYER_NAMES alone.
+    """
+    from peft.utils.constants import EMBEDDING_LAYER_NAMES
+
+    return name.rpartition(".")[2] in EMBEDDING_LAYER_NAMES
 
 
 def is_adapter_dropout(name: str) -> bool:
@@ -123,9 +159,36 @@ def without_weight(missing: Iterable[str], adapter: str) -> list[str]:
     `set_peft_model_state_dict` returns torch's `missing_keys`: those of the base, which no adapter
     has, and those of other adapters.
     """
-    return [key for key in missing if belongs_to_adapter(key) and f".{adapter}" in key]
+    own = (key for key in missing if belongs_to_adapter(key) or belongs_to_copy(key))
+    return [key for key in own if f".{adapter}" in key]
 
 
 def layer_of(key: str) -> str:
     """Return the name that a base has for the layer of an adapter's weight."""
     return re.sub(r"^(base_model\.model\.)?(.*?)\.lora_.*$", r"\2", key)
+
+
+_WRAPPERS = re.compile(
+    r"^base_model\.model\.|\.base_layer|\.original_module|\.modules_to_save\.\w+"
+    r"|\.lora_\w+?(\.\w+)*$"
+)
+
+
+def name_in_base(name: str) -> str:
+    """Return the name that a base has for a parameter or module, or for what an adapter adapts.
+
+    PEFT wraps a layer as `base_layer`, and a module that is trained whole as `original_module`
+    next to its trained copy in `modules_to_save`.
+    """
+    return _WRAPPERS.sub("", name)
+
+
+def is_trained_copy(name: str) -> bool:
+    """Return whether a parameter is the trained copy of a module of the base."""
+    return ".modules_to_save." in name
+
+
+def adapted_place(name: str, layer: Any) -> str:
+    """Return the name of what a LoRA layer adapts: of a `ParamWrapper`, one parameter of it."""
+    parameter = getattr(layer, "parameter_name", None)
+    return f"{name}.{parameter}" if parameter else name

@@ -5,8 +5,10 @@ it would break; tests/contracts/test_transformers_loading.py checks every one.
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes, is_4bit_layer
@@ -116,6 +118,45 @@ def stored_type(quantization: Mapping[str, Any]) -> str | None:
         named = str(quantization.get("bnb_4bit_quant_type", "fp4"))  # bitsandbytes' own default
         return named if named in ("nf4", "fp4") else None
     return None
+
+
+def load_dequantized(source: str, **how: Any) -> tuple[Any, Mapping[str, Any]]:
+    """Load a model that is stored in FP8, MXFP4 or compressed-tensors in bfloat16, on the CPU.
+
+    Each format has a configuration class with `dequantize=True`, which transformers merges with the
+    stored one. Without it the model would stay in that format on a GPU that computes in it.
+
+    Returns:
+        The model, and transformers' loading info.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+
+    config = AutoConfig.from_pretrained(source, **how)
+    stored = dict(config.quantization_config)
+    dequantize = AUTO_QUANTIZATION_CONFIG_MAPPING[stored["quant_method"]](dequantize=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="You passed `quantization_config`")
+        found: Any = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=torch.bfloat16,
+            device_map={"": "cpu"},
+            quantization_config=dequantize,
+            output_loading_info=True,
+            **how,
+        )
+    model, report = found
+    return model, report
+
+
+def save_as_in_memory(model: Any, folder: Path) -> None:
+    """Write a model's weights under the names and in the types that they have in memory.
+
+    By default `save_pretrained` reverses what loading converted. It would write dequantized weights
+    in FP8 again, with a config.json that does not say so.
+    """
+    model.save_pretrained(folder, save_original_format=False)
 
 
 def says_other_sizes(error: Exception) -> bool:

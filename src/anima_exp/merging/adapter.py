@@ -16,9 +16,9 @@ from torch import Tensor
 from anima_exp.config import QuantConfig
 from anima_exp.errors import ModelError
 from anima_exp.libraries.bitsandbytes_internals import rounded_to_4_bits
-from anima_exp.merging.base import Tensors
 from anima_exp.model import adapter_files
 from anima_exp.model.adapter_patterns import check_patterns
+from anima_exp.model.stored_tensors import Tensors
 
 _INSIDE_PEFT = "base_model.model."
 _PART = re.compile(r"^(?P<module>.+)\.(?P<part>lora_\w+?)(\.weight)?$")

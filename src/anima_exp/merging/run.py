@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from anima_exp.config import MergeConfig, MergeTarget
+from anima_exp.config import LoraInit, MergeConfig, MergeTarget
 from anima_exp.distributed.process_state import borrowed
 from anima_exp.errors import ConfigError, InUseError, RunError, RunInterrupted
 from anima_exp.events import Listener, emit, listening, say, working
@@ -18,11 +18,12 @@ from anima_exp.inference.saved_model import model_label, record
 from anima_exp.merging import verdict, verification
 from anima_exp.merging import write as about
 from anima_exp.merging.adapter import Adapter
-from anima_exp.merging.base import Base, file, table
+from anima_exp.merging.base import Base
 from anima_exp.merging.given import check_given
 from anima_exp.merging.tensor_plan import Plan, plan, short, store_in
 from anima_exp.merging.verification import Verification
 from anima_exp.merging.write import write
+from anima_exp.model.stored_tensors import file, table
 from anima_exp.model.tokenizer import resolve_source
 from anima_exp.results import provenance
 from anima_exp.system import json_files, paths
@@ -51,7 +52,7 @@ def run(config: MergeConfig, *, listen: Listener | None = None) -> None:
 def _run(config: MergeConfig) -> None:
     out = check(config)
     adapter = Adapter.of(config.adapter or str(Path(str(config.run)) / "adapter"))
-    base = Base.of(config.model)
+    base = Base.of(config.model, cache=paths.cache(config.cache_dir))
     _check_base(config, base, adapter)
     merging = plan(config, base, adapter)
     rows: TokenizedDataset | None = None
@@ -90,6 +91,12 @@ def check(config: MergeConfig) -> Path:
         raise ConfigError(
             f"target=dequantized needs a base in 4 bits, but quant.type={config.quant.type.value}. "
             "Use target=base."
+        )
+    if config.run and config.lora.init is LoraInit.loftq and config.target is MergeTarget.base:
+        raise ConfigError(
+            f"target=base does not fit run={config.run}: with lora.init=loftq its adapter corrects "
+            "the error of the 4-bit base, which the weights of target=base do not have. Use "
+            "target=dequantized."
         )
     out = expanded(str(config.out), "out")
     return out.resolve() if out.exists() else out  # `out` may be a link, or the current folder

@@ -1,6 +1,6 @@
 """Plan a merge: what happens to each tensor of a base, and which file it is written to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -88,6 +88,7 @@ def plan(config: MergeConfig, base: Base, adapter: Adapter) -> Plan:
     """
     layers = base.layers(config.quant)
     in_files = _names_in_files(base, layers)
+    adapter = _without_tied(adapter, base, in_files)
     _check(config, base, adapter, layers, in_files)
     dtype = store_in(config, base.dtype)
     rounded = layers.quantized if config.target is MergeTarget.dequantized else frozenset()
@@ -140,6 +141,27 @@ def _names_in_files(base: Base, layers: Layers) -> dict[str, str]:
     return found
 
 
+def _without_tied(adapter: Adapter, base: Base, in_files: dict[str, str]) -> Adapter:
+    """Return the adapter without the second copy of a table that embeddings and head share.
+
+    Raises:
+        ModelError: if the adapter holds one of the two, or they differ.
+    """
+    tables = [name for name in adapter.whole if name.endswith(_HEAD_OR_EMBEDDINGS)]
+    if not tables or not base.config.get("tie_word_embeddings"):
+        return adapter
+    first, *others = (adapter.tensors.read(adapter.whole[name]) for name in tables)
+    if not others or not all(torch.equal(first, one) for one in others):
+        raise ModelError(
+            f"adapter={adapter.place} holds a trained {tables[0]}, which this base shares between "
+            "embeddings and head. This command cannot separate them. Try PEFT's merge_and_unload."
+        )
+    kept = {
+        name: key for name, key in adapter.whole.items() if name not in tables or name in in_files
+    }
+    return replace(adapter, whole=kept)
+
+
 def _check(
     config: MergeConfig, base: Base, adapter: Adapter, layers: Layers, in_files: dict[str, str]
 ) -> None:
@@ -174,12 +196,6 @@ def _check(
                 f"{name} is {_by(of_adapter[key])} in the adapter, {_by(shape[name])} in the base"
             )
             raise _another_base(adapter, base, difference)
-        if base.config.get("tie_word_embeddings") and name.endswith(_HEAD_OR_EMBEDDINGS):
-            raise ModelError(
-                f"adapter={adapter.place} holds a trained {name}, which this base shares between "
-                "embeddings and head. This command cannot separate them. Try PEFT's "
-                "merge_and_unload."
-            )
 
 
 def _another_base(adapter: Adapter, base: Base, difference: str) -> ModelError:

@@ -20,9 +20,9 @@ from anima_exp.inference.saved_model import (
 )
 from anima_exp.merging import verdict
 from anima_exp.merging.adapter import Adapter
-from anima_exp.merging.base import file
 from anima_exp.merging.tensor_plan import Plan, short, store_in
 from anima_exp.merging.verification import VerificationResult
+from anima_exp.model.stored_tensors import file
 from anima_exp.model.tokenizer import load_tokenizer, resolve_source, with_end
 from anima_exp.model_card import card as merged
 from anima_exp.model_card import card as of_run

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from anima_exp.config import BENCHMARKS
 from anima_exp.config.evals import EXACT_MATCH_TURNS
-from anima_exp.metrics.metric import part_score
+from anima_exp.metrics.metric import FORGETTING, NEUTRAL_LOSS, part_score
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,22 @@ _OWN = (
             _SCORES,
         )
         for turn, name in enumerate(EXACT_MATCH_TURNS, 1)
+    ),
+    MetricEntry(
+        NEUTRAL_LOSS,
+        "Mean cross-entropy loss per token on neutral text, which the training rows are not about. "
+        "In the tiny world it is the loss on the answers of its English tasks.",
+        "nats per token",
+        "evals=[forgetting]",
+        f"{_SCORES}, neutral_text.jsonl",
+    ),
+    MetricEntry(
+        FORGETTING,
+        "Rise of the neutral_loss since before training. Its 95 % interval is over the rows of the "
+        "text, each before and after.",
+        "nats per token",
+        "evals=[forgetting]",
+        _SCORES,
     ),
     MetricEntry(
         "answers_match",

@@ -5,7 +5,7 @@ description.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ _HUGE = 1e7  # values of a diverged run, written with few digits
 
 
 HELDOUT_LOSS = "heldout_loss"
+NEUTRAL_LOSS, FORGETTING = "neutral_loss", "forgetting"
 _OF_A_PART = f"{HELDOUT_LOSS}_"
 
 _DIRECTIONS = ("minimize", "maximize")
@@ -37,6 +38,7 @@ _LOSS = Form(4)
 _SHARE = Form(1, " %", " pp", 100.0)
 _FORMS = {
     "bits_per_byte": _LOSS,
+    FORGETTING: _LOSS,
     "perplexity": Form(2),
     "grad_norm": Form(3),
     "learning_rate": Form(),
@@ -53,6 +55,7 @@ _SHARES = (
 )  # fmt: skip
 _SMALLER_IS_BETTER = (
     "loss", "perplexity", "error", "seconds", "bits_per_byte", "grad_norm", "memory_gib",
+    FORGETTING,
 )  # fmt: skip
 
 
@@ -138,6 +141,11 @@ class Metric:
 
     def number(self, value: float) -> str:
         return self.bare(value) + self.form.unit
+
+    def with_interval(self, value: float, ends: Sequence[float] | None) -> str:
+        """Return `0.0417 (0.0312 to 0.0518)`; without an interval only the number."""
+        text = self.number(value)
+        return f"{text} ({self.bare(ends[0])} to {self.bare(ends[1])})" if ends else text
 
     def bare(self, value: float) -> str:
         """Return the number without its unit."""

@@ -1,11 +1,12 @@
 """Attach a fresh LoRA adapter to a base model, or load an existing adapter onto it."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from anima_exp.config import LoraConfig, ModelConfig, Precision
+from anima_exp.config import Fault, LoraConfig, LoraInit, LoraVariant, ModelConfig, Precision
+from anima_exp.config.lora_checks import alphas, ranks
 from anima_exp.errors import ModelError, first_line
 from anima_exp.libraries import peft_internals
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
@@ -16,25 +17,43 @@ from anima_exp.libraries.peft_internals import (
 )
 from anima_exp.model import adapter_files
 from anima_exp.model.adapter_files import warn_of_another
+from anima_exp.model.adapter_init import initialize
 from anima_exp.model.adapter_patterns import check_patterns
 from anima_exp.model.base import DTYPES
 from anima_exp.model.linear_layers import target_modules
+from anima_exp.model.lora_start import cast_starts
+from anima_exp.model.target_coverage import check_targets
+from anima_exp.model.target_modules import is_named
 from anima_exp.model.tokenizer import resolve_source
+from anima_exp.model.whole_modules import train_in_fp32, whole_modules
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
 
-def add_lora(model: "PreTrainedModel | PeftModel", lora: LoraConfig) -> Any:
+def add_lora(
+    model: "PreTrainedModel | PeftModel",
+    lora: LoraConfig,
+    base: ModelConfig | None = None,
+    eva: "Callable[[PeftModel], None] | None" = None,
+    *,
+    accept: Sequence[Fault] = (),
+) -> Any:
     """Return `model` with adapters of rank `lora.rank` on the layers of `lora.target_modules`.
 
-    A starts as Kaiming noise and B as zeros, so the adapter changes nothing before the first
-    step. Set the seed before the call, since it decides the noise. For full fine-tuning the model
-    is returned as it is, with every weight trainable.
+    The adapter changes nothing before the first step, but with lora.init=loftq: by default A starts
+    as Kaiming noise and B as zeros. Set the seed before the call, since it decides the noise. For
+    full fine-tuning the model is returned as it is, with every weight trainable.
+
+    Args:
+        base: the base model, whose files lora.init=loftq reads.
+        eva: sets A and the ranks for lora.init=eva (eva.py).
+        accept: `partial_targets` allows layers that are not all of their kind.
 
     Raises:
-        ModelError: if PEFT cannot adapt these layers, or the model has no such layers.
+        ModelError: if PEFT cannot adapt these layers, the model has no such layers, or the layers
+            are not all of their kind.
     """
     if lora.is_full_finetune:
         return model
@@ -42,11 +61,22 @@ def add_lora(model: "PreTrainedModel | PeftModel", lora: LoraConfig) -> Any:
     from peft import LoraConfig as PeftLoraConfig
     from peft import get_peft_model
 
+    layers = target_modules(model, lora.target_modules, lora.modules)
+    check_targets(cast("PreTrainedModel", model), layers, lora, accept)
+    _check_patterns(lora, layers)
+    whole, tied = whole_modules(model, lora)
+    _check_apart(whole, layers)
     settings = PeftLoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft says int, qlora.py gives a float
         lora_dropout=lora.dropout,
-        target_modules=_short(target_modules(model, lora.target_modules, lora.layers), model),
+        target_modules=_short(layers, model),
+        rank_pattern=ranks(lora),
+        alpha_pattern=alphas(lora),
+        use_rslora=lora.variant is LoraVariant.rslora,
+        use_dora=lora.variant is LoraVariant.dora,
+        modules_to_save=whole or None,
+        ensure_weight_tying=tied,
         bias="none",
         task_type="CAUSAL_LM",
     )
@@ -60,16 +90,41 @@ def add_lora(model: "PreTrainedModel | PeftModel", lora: LoraConfig) -> Any:
     except ValueError as error:  # PEFT refuses some layers of some families
         if not cannot_adapt_experts(error):
             reason = first_line(error).partition(". ")[0]  # what follows names PEFT's arguments
-            if (one := peft_internals.refused_layer(error)) and lora.layers is None:
+            if (one := peft_internals.refused_layer(error)) and lora.modules is None:
                 names = target_modules(model, lora.target_modules)
                 leaves = sorted({name.rpartition(".")[2] for name in names} - {one})
-                another = f"Use lora.target_modules=named lora.layers=[{','.join(leaves)}]."
+                another = f"Use lora.target_modules=named lora.modules=[{','.join(leaves)}]."
             raise ModelError(f"{which} cannot adapt {name}: {reason}. {another}") from error
         raise ModelError(_EXPERTS.format(which, name, another)) from error
     if adapts_experts(adapted):
         raise ModelError(_EXPERTS.format(which, name, another))
+    if base is not None:
+        initialize(adapted, lora, base)
+    if eva is not None and lora.init is LoraInit.eva:
+        eva(adapted)
     cast_adapter(adapted, lora.dtype)
+    train_in_fp32(adapted)
     return adapted
+
+
+def _check_patterns(lora: LoraConfig, layers: list[str]) -> None:
+    for key, names in (("rank_pattern", ranks(lora)), ("alpha_pattern", alphas(lora))):
+        for name in names:
+            if not any(is_named(layer, name) for layer in layers):
+                leaves = ", ".join(sorted({layer.rpartition(".")[2] for layer in layers}))
+                raise ModelError(
+                    f"lora.{key}: {name} matches no layer with an adapter. Those layers are "
+                    f"{leaves}."
+                )
+
+
+def _check_apart(whole: list[str], layers: list[str]) -> None:
+    for name in whole:
+        if inside := [one for one in layers if f"{one}.".startswith(f"{name}.")]:
+            raise ModelError(
+                f"lora.save_modules: {name} is trained as a whole, but {inside[0]} in it gets an "
+                "adapter. Leave one of the two out, for example with another lora set."
+            )
 
 
 # PEFT 0.19 and later apply the names of dense layers to experts in one stacked tensor too.
@@ -92,6 +147,7 @@ def cast_adapter(model: "PreTrainedModel | PeftModel", dtype: Precision) -> None
     for name, parameter in model.named_parameters():
         if belongs_to_adapter(name):
             parameter.data = parameter.data.to(DTYPES[dtype])
+    cast_starts(model)
 
 
 def _short(names: list[str], model: "PreTrainedModel | PeftModel") -> list[str]:
@@ -149,6 +205,7 @@ def load_adapter(
             model.add_adapter(name, config)
         else:
             model = PeftModelForCausalLM(model, config, adapter_name=name)
+        train_in_fp32(model, trained_with is not None)
         result: Any = set_peft_model_state_dict(model, stored, adapter_name=name)
     except KeyError as error:
         raise ModelError(

@@ -27,15 +27,17 @@ from anima_exp.libraries.transformers_loading import (
 )
 from anima_exp.model import base_checks
 from anima_exp.model.architecture_check import probe_architecture
-from anima_exp.model.base_checks import check_experts, experts_line
+from anima_exp.model.base_checks import check_share, experts_line
 from anima_exp.model.base_config import attention_of, context_length, read_config
 from anima_exp.model.base_files import check_base_files, check_sizes, check_stored_type
+from anima_exp.model.dequantized_copy import in_16_bits
 from anima_exp.model.device_map import meta_model
+from anima_exp.model.ignored_settings import check_settings
 from anima_exp.model.kernels import keep_angles_exact, undo_liger, use_tf32
 from anima_exp.model.quantized_cache import cache_entry_of
 from anima_exp.model.tokenizer import load_error_message, resolve_source
 from anima_exp.model.varlen_attention import without_cudnn_attention
-from anima_exp.system import hardware
+from anima_exp.system import hardware, paths
 from anima_exp.system.hardware import bound_kernel_caches
 
 if TYPE_CHECKING:
@@ -144,7 +146,10 @@ def load_base(
     loaded = entry.load(partial(_from_pretrained, model, **how)) if entry else None
     if loaded is None:
         wanted = None if stored else _bitsandbytes(quant)
-        loaded = _from_pretrained(model, quantization_config=wanted, **how)
+        files = in_16_bits(model, config.to_dict(), cache or paths.cache())
+        loaded = _from_pretrained(files, quantization_config=wanted, **how)
+        if files is not model:
+            loaded.name_or_path = loaded.config.name_or_path = resolve_source(model.source)
         if entry:
             entry.keep(loaded)
     if stored:
@@ -163,6 +168,7 @@ def load_base(
     if not to_be_split:
         with autocast(where, precision), without_cudnn_attention(where):
             probe_architecture(loaded, rounds_together=quant.type is Quantization.int8)
+            check_settings(loaded, model.accept)
     return loaded
 
 
@@ -223,7 +229,7 @@ def _use_stored(
     say(f"base     {model.source} is stored in {quant.type.value} and is used as it is")
     if quant.type is not Quantization.int8:
         set_compute_type(loaded, DTYPES[quant.compute_dtype])
-    check_experts(model, quant, loaded)
+    check_share(model, quant, loaded)
 
 
 def _check_empty(model: ModelConfig, quant: QuantConfig, *, trainable: bool) -> None:
@@ -232,7 +238,7 @@ def _check_empty(model: ModelConfig, quant: QuantConfig, *, trainable: bool) -> 
     sizes = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
     check_sizes(model, sizes, str(empty.base_model_prefix))
     if quant.type is not Quantization.none:
-        check_experts(model, quant, empty)
+        check_share(model, quant, empty)
     elif not trainable and (line := experts_line(empty)):
         say(f"base     {line}")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from anima_exp.config import Attention, ModelConfig, QuantConfig
+from anima_exp.config import Attention, Fault, ModelConfig, QuantConfig
 from anima_exp.errors import ModelError, first_line
 from anima_exp.events import say
 from anima_exp.libraries.bitsandbytes_internals import block_maxima, elements, is_quantized
@@ -97,8 +97,7 @@ def _first(names: list[str]) -> str:
     return f"{shown}, ..." if len(names) > 3 else shown
 
 
-# bitsandbytes quantizes linear layers only. transformers keeps the experts of a mixture of experts,
-# which are most of its weights, in one tensor of three dimensions.
+# bitsandbytes quantizes linear layers only, and some snapshots leave out more.
 
 _LEAST = 0.9  # of the matrices in decoder blocks must be quantized
 
@@ -112,22 +111,35 @@ class Share:
     stacked: bool  # whether most of the rest is in no linear layer
 
 
-def check_experts(
+def check_share(
     model: ModelConfig, quant: QuantConfig, built: "PreTrainedModel | PeftModel"
 ) -> None:
-    """Raise ModelError if quantization does not reach a model's experts.
+    """Check that quantization reaches a model's matrices, and say so if it does not.
 
     Args:
         built: the model in memory, or the same model on the meta device before it is loaded.
+
+    Raises:
+        ModelError: if it does not, unless model.accept has `unquantized`.
     """
     share = quantized_share(built)
-    if share.quantized < _LEAST and share.stacked:
+    if share.quantized >= _LEAST:
+        return
+    found = (
+        f"quant={quant.type.value} quantizes only {100 * share.quantized:.0f} % of the weights in "
+        f"the blocks of model.source={model.source}"
+    )
+    rest = (
+        f"its experts ({share.largest}) are one stacked tensor"
+        if share.stacked
+        else (f"{share.largest} and others stay as they are")
+    )
+    if Fault.unquantized not in model.accept:
         raise ModelError(
-            f"quant={quant.type.value} would quantize only {100 * share.quantized:.0f} % of the "
-            f"weights in the blocks of model.source={model.source}: its experts "
-            f"({share.largest}) are one stacked tensor, not linear layers. Choose a model without "
-            "experts, or quant=none if its 16-bit weights fit into memory."
+            f"{found}: {rest}. Choose another model, use quant=none if its 16-bit weights fit "
+            "into memory, or accept this with model.accept=[unquantized]."
         )
+    say(f"base     accepted: {found}: {rest}")
 
 
 def experts_line(built: "PreTrainedModel | PeftModel") -> str | None:

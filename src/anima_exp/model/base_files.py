@@ -12,6 +12,11 @@ from typing import Any
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError
 from anima_exp.libraries.transformers_loading import stored_type
+from anima_exp.model.stored_types import (
+    SIXTEEN_BITS,
+    check_dequantizable,
+    stored_quantization,
+)
 from anima_exp.model.weight_files import (
     INDEXES,
     WHOLE,
@@ -176,7 +181,10 @@ def _foreign(names: Iterable[str]) -> str | None:
 
 
 def check_stored_type(source: str, config: Mapping[str, Any], quant: QuantConfig) -> str | None:
-    """Return the type in which the base model is stored; None if it is not quantized.
+    """Return the type in which the base model is stored; None if its weights are to be quantized.
+
+    They are if the base is not quantized, or is stored in a format that is dequantized first
+    (stored_types.py).
 
     Args:
         config: the content of the base's config.json.
@@ -184,18 +192,16 @@ def check_stored_type(source: str, config: Mapping[str, Any], quant: QuantConfig
     Raises:
         ModelError: if the type is unsupported, or it differs from `quant`.
     """
-    stored = config.get("quantization_config") or config.get("compression_config")
+    stored = stored_quantization(config)
     if not stored:
         return None
     where = f"model.source={source} is already stored"
-    sixteen = "the 16-bit model that it was made from"
+    sixteen = SIXTEEN_BITS
     named = stored_type(stored)
     kind = Quantization(named) if named else None
     if kind is None:
-        method = stored.get("quant_method") or "an unknown type"
-        raise ModelError(
-            f"{where} in {method}, which cannot be trained here. Use {sixteen}, with quant=nf4."
-        )
+        check_dequantizable(source, stored)
+        return None
     if quant.type is not kind:
         raise ModelError(
             f"{where} in {kind.value}, and quant.type={quant.type.value} cannot change that. "

@@ -9,8 +9,9 @@ import torch
 from anima_exp.config import Precision
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.model.base import DTYPES, autocast
+from anima_exp.model.cast_weights import cast_once
 from anima_exp.model.decoding import Sampling, decode
-from anima_exp.model.lora_linear import cast_once, lora_weights
+from anima_exp.model.lora_linear import lora_weights
 from anima_exp.model.varlen_attention import without_cudnn_attention
 
 if TYPE_CHECKING:

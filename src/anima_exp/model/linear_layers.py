@@ -36,7 +36,7 @@ class LinearModule(Linear):
 def linear_layers(model: nn.Module) -> list[LinearModule]:
     """Return every linear layer of the decoder blocks, in the model's order, without the head."""
     found = []
-    text = _text_part(model)
+    text = text_part(model)
     for name, module in model.named_modules():
         block, inside = in_block(name)
         if block and _is_linear(module):
@@ -90,7 +90,7 @@ def _plain(name: str) -> str:
     return re.sub(r"\.\d+(?=\.|$)", ".*", name) if "expert" in name else name
 
 
-def _text_part(model: nn.Module) -> str:
+def text_part(model: nn.Module) -> str:
     """Return the name prefix of the modules that text passes through; "" for a text model."""
     base = base_of(model)
     config = getattr(base, "config", None)
@@ -122,7 +122,7 @@ def target_modules(
         if not any(is_named(layer.name, name) for layer in layers):
             leaves = ", ".join(sorted({layer.leaf for layer in layers}))
             raise ModelError(
-                f"lora.layers: {name} matches no layer. The linear layers are {leaves}."
+                f"lora.modules: {name} matches no layer. The linear layers are {leaves}."
             )
     text: Any = model.config
     hidden = int(text.get_text_config().hidden_size)

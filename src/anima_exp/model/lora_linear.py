@@ -4,7 +4,7 @@ PEFT's own forward pass keeps dropout(x), its mask, and copies of x in other typ
 pass. This one keeps x, which layers with the same input share, and s A x, which is narrow.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -18,15 +18,17 @@ from anima_exp.errors import ModelError
 from anima_exp.libraries.peft_internals import (
     base_layer,
     dropout_of,
+    is_dora,
     lora_layers,
     plain_adapter,
     update_of,
     variant_of,
 )
-from anima_exp.libraries.torch_internals import copy_all
+from anima_exp.model.cast_weights import cast
 from anima_exp.model.dequantized_weights import add_input_gradient
 from anima_exp.model.forward import base_of
 from anima_exp.model.hashed_dropout import KEYS, DropoutKeys, Mask, kept_share, layer_key
+from anima_exp.model.lora_start import start_of
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -34,55 +36,13 @@ if TYPE_CHECKING:
 
 
 def lora_weights(model: "PreTrainedModel | PeftModel") -> list[Tensor]:
-    """Return A and B of every LoRA layer that computes with one adapter."""
+    """Return A, B, A0 and B0 of every plain LoRA layer that computes with one adapter."""
     return [
         weight
         for _, layer in lora_layers(model)
-        if (adapter := plain_adapter(layer)) is not None
-        for weight in update_of(layer, adapter)[:2]
+        if (adapter := plain_adapter(layer)) is not None and not variant_of(layer)
+        for weight in (*update_of(layer, adapter)[:2], *(start_of(layer) or ()))
     ]
-
-
-@contextmanager
-def cast_once(weights: Sequence[Tensor], dtype: torch.dtype) -> Iterator[None]:
-    """Inside, cast each weight to `dtype` once, and let `cast` return that copy.
-
-    The weights must not change inside, because the copies would be outdated. A nested call copies
-    no weight again.
-    """
-    others = [
-        one
-        for one in dict.fromkeys(weights)
-        if one.dtype is not dtype and getattr(one, "kept_copy", None) is None
-    ]
-    copies = _copies(others, dtype)
-    try:
-        for weight, copy in zip(others, copies, strict=True):
-            weight.kept_copy = copy  # type: ignore[attr-defined]
-        yield
-    finally:
-        for weight in others:
-            weight.__dict__.pop("kept_copy", None)
-
-
-def cast(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return `weight` in `dtype`, without a gradient."""
-    kept: Tensor | None = getattr(weight, "kept_copy", None)
-    return kept if kept is not None and kept.dtype is dtype else weight.detach().to(dtype)
-
-
-def _copies(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Cast all weights of a device with a few kernels, into one block of memory."""
-    found: dict[Tensor, Tensor] = {}
-    for device in {weight.device for weight in weights}:
-        here = [weight for weight in weights if weight.device == device]
-        sizes = [weight.numel() for weight in here]
-        buffer = torch.empty(sum(sizes), dtype=dtype, device=device)
-        flat = torch.split(buffer, sizes)
-        parts = [part.view(weight.shape) for part, weight in zip(flat, here, strict=True)]
-        copy_all(parts, [weight.detach() for weight in here])
-        found |= zip(here, parts, strict=True)
-    return [found[weight] for weight in weights]
 
 
 # A custom operation of torch takes tensors and numbers only. So it looks up its frozen layer here,
@@ -95,22 +55,27 @@ _next_number = count()
 def install(model: "PreTrainedModel | PeftModel") -> DropoutKeys:
     """Replace the forward pass of every LoRA layer, and return the object for the dropout keys.
 
+    A layer with DoRA keeps PEFT's own, whose dropout is torch's.
+
     Raises:
-        ModelError: if a layer computes more than W x + scaling * B A dropout(x).
+        ModelError: if a layer is another variant of LoRA.
     """
     keys = DropoutKeys()
     layers = lora_layers(model)
     for name, layer in layers:
         _refuse_variant(name, layer)
     for name, layer in layers:
-        layer.forward = partial(_forward, layer, keys=keys, key=layer_key(name))
+        if is_dora(layer):
+            layer.forward = partial(_dora_forward, layer)
+        else:
+            layer.forward = partial(_forward, layer, keys=keys, key=layer_key(name))
     setattr(base_of(model), KEYS, keys)
     return keys
 
 
 def use_if_plain(model: "PreTrainedModel | PeftModel") -> None:
-    """Do the same for a trained adapter, but leave a variant of LoRA to PEFT."""
-    if not any(variant_of(layer) for _, layer in lora_layers(model)):
+    """Do the same for a trained adapter, but leave other variants of LoRA to PEFT."""
+    if all(is_dora(layer) or not variant_of(layer) for _, layer in lora_layers(model)):
         install(model)
 
 
@@ -125,11 +90,11 @@ def be_one_operation(model: "PreTrainedModel | PeftModel", wanted: bool) -> None
 
 
 def _refuse_variant(name: str, layer: torch.nn.Module) -> None:
-    """Raise ModelError for DoRA and other variants of LoRA, which training does not support."""
-    if attributes := variant_of(layer):
+    """Raise ModelError for variants of LoRA other than DoRA, which training does not support."""
+    if (attributes := variant_of(layer)) and not is_dora(layer):
         raise ModelError(
             f"The adapter's layer {name} has {' and '.join(attributes)}, so it is a variant of "
-            "LoRA such as DoRA. Training supports plain LoRA only. Use an adapter without it."
+            "LoRA. Training supports plain LoRA, rsLoRA and DoRA. Use an adapter without it."
         )
 
 
@@ -156,6 +121,17 @@ def original_peft_forward(model: "PreTrainedModel | PeftModel") -> Iterator[None
             layer.forward = forward
 
 
+def _dora_forward(layer: torch.nn.Module, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Compute PEFT's forward pass with the lengths of the rows in fp32.
+
+    In the type of x they would be rounded to 3 digits, and so would every row of W.
+    """
+    kind = x.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    out: Tensor = type(layer).forward(layer, x.float(), *args, **kwargs)
+    return out.to(dtype)
+
+
 def _forward(
     layer: torch.nn.Module, x: Tensor, *args: Any, keys: DropoutKeys, key: int, **kwargs: Any
 ) -> Any:
@@ -163,6 +139,7 @@ def _forward(
     if adapter is None:
         return type(layer).forward(layer, x, *args, **kwargs)
     a, b, scaling = update_of(layer, adapter)
+    start = start_of(layer)
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
     flat = x.reshape(-1, x.shape[-1]).to(dtype)
@@ -175,6 +152,7 @@ def _forward(
             b,
             cast(a, dtype),
             cast(b, dtype),
+            *((cast(one, dtype) for one in start) if start else (None, None)),
             keys.of(len(flat), x.device) if chance else None,
             _number(base_layer(layer)),
             # Dropout's 1 / (1 - p) is a factor of the narrow product, where it costs nothing.
@@ -189,6 +167,8 @@ def _compute(
     x: Tensor,
     a: Tensor,
     b: Tensor,
+    a0: Tensor | None,
+    b0: Tensor | None,
     keys: Tensor | None,
     frozen: int,
     factor: float,
@@ -197,23 +177,34 @@ def _compute(
 ) -> tuple[Tensor, Tensor]:
     """Return the layer's result [T, out] and s A x [T, rank].
 
-    x is [T, in], A is [rank, in], B is [out, rank], all of one type.
+    x is [T, in], A is [rank, in], B is [out, rank], all of one type. A0 and B0 are frozen, belong
+    to W, and get x without dropout. Without it both are one product, as in the saved adapter.
     """
     out = _FROZEN[frozen](x)
     dropped_x = x if keys is None else Mask(keys, key, chance).of(x)
-    lora_a_x = _scaled(dropped_x, a.T, factor)
-    return out.addmm_(lora_a_x, b.T), lora_a_x
+    if a0 is None or b0 is None:
+        lora_a_x = _scaled(dropped_x, a.T, factor)
+        return out.addmm_(lora_a_x, b.T), lora_a_x
+    if keys is None:
+        lora_a_x = _scaled(x, torch.cat([a, a0]).T, factor)
+    else:
+        parts = (_scaled(dropped_x, a.T, factor), _scaled(x, a0.T, factor * kept_share(chance)))
+        lora_a_x = torch.cat(parts, dim=1)
+    return out.addmm_(lora_a_x, torch.cat([b, -b0], dim=1).T), lora_a_x
 
 
 def _gradients(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
     """Return the gradients of x, A and B."""
-    x, lora_a_x, a, b, keys = ctx.saved_tensors
+    x, lora_a_x, a, b, a0, b0, keys = ctx.saved_tensors
     mask = None if keys is None else Mask(keys, ctx.key, ctx.chance)
     d_lora_a_x = _scaled(d_out, b, ctx.factor)
-    d_b = _product(d_out.T, lora_a_x, ctx.full)
+    d_b = _product(d_out.T, lora_a_x[:, : len(a)], ctx.full)
     d_x = d_lora_a_x @ a if ctx.needs_input_grad[0] else None
     d_a = _product(d_lora_a_x.T, x if mask is None else mask.of(x, also=d_x), ctx.full)
     if d_x is not None:
+        if a0 is not None:
+            scaling = ctx.factor * (kept_share(ctx.chance) if mask else 1)
+            d_x.addmm_(_scaled(d_out, b0, -scaling), a0)
         add_input_gradient(d_x, d_out, _FROZEN[ctx.frozen])
     return d_x, d_a, d_b
 
@@ -240,7 +231,7 @@ class _LoraLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: object, *outputs: Any) -> Any:
-        return *_gradients(ctx, outputs[0]), *[None] * 7
+        return *_gradients(ctx, outputs[0]), *[None] * 9
 
 
 @torch.library.custom_op("anima_exp::lora_linear", mutates_args=())
@@ -250,6 +241,8 @@ def _lora_linear(
     b: Tensor,
     a_cast: Tensor,
     b_cast: Tensor,
+    a0: Tensor | None,
+    b0: Tensor | None,
     keys: Tensor | None,
     frozen: int,
     factor: float,
@@ -257,7 +250,7 @@ def _lora_linear(
     key: int,
 ) -> tuple[Tensor, Tensor]:
     """Compute a LoRA layer as one operation: see be_one_operation."""
-    return _compute(x, a_cast, b_cast, keys, frozen, factor, chance, key)
+    return _compute(x, a_cast, b_cast, a0, b0, keys, frozen, factor, chance, key)
 
 
 def _one_operation(*inputs: Any) -> Tensor:
@@ -266,17 +259,19 @@ def _one_operation(*inputs: Any) -> Tensor:
 
 
 def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-    x, a, _, a_cast, b_cast, keys, ctx.frozen, ctx.factor, ctx.chance, ctx.key = inputs
+    x, a, _, a_cast, b_cast, a0, b0, keys, *numbers = inputs
+    ctx.frozen, ctx.factor, ctx.chance, ctx.key = numbers
     ctx.full = a.dtype
-    ctx.save_for_backward(x, output[1], a_cast, b_cast, keys)
+    ctx.save_for_backward(x, output[1], a_cast, b_cast, a0, b0, keys)
 
 
 def _backward(ctx: object, d_out: Tensor, _: Tensor) -> Any:
-    return *_gradients(ctx, d_out), *[None] * 7
+    return *_gradients(ctx, d_out), *[None] * 9
 
 
-def _shapes(x: Tensor, a: Tensor, b: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-    return x.new_empty(len(x), len(b)), x.new_empty(len(x), len(a))
+def _shapes(x: Tensor, a: Tensor, b: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    start = 0 if others[2] is None else len(others[2])
+    return x.new_empty(len(x), len(b)), x.new_empty(len(x), len(a) + start)
 
 
 _lora_linear.register_autograd(_backward, setup_context=_setup_context)

@@ -6,11 +6,13 @@ part. The feed-forward output is the layer whose output has the hidden size.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
-from anima_exp.config import TargetModules
+from anima_exp.config import LoraConfig, TargetModules
+from anima_exp.config.lora_checks import alphas, is_pattern, ranks
 
 _KEY_OR_QUERY = re.compile(r"^(q|k|query|key|wq|wk)(_?proj|_?lin|_layer)?$", re.IGNORECASE)
 
@@ -42,6 +44,7 @@ class Linear:
 
 
 L = TypeVar("L", bound=Linear)
+N = TypeVar("N", int, float)
 
 
 def select(
@@ -56,7 +59,8 @@ def select(
     Text trains no layer of a vision or audio tower, so those get no adapter.
 
     Args:
-        names: for `TargetModules.named`, ends of names such as `q_proj` or `self_attn.q_proj`.
+        names: for `TargetModules.named`, ends of names such as `q_proj` or `self_attn.q_proj`, or
+            regular expressions. See `is_named`.
     """
     layers = [layer for layer in layers if layer.seen]
     outputs = _feed_forward_outputs(layers, hidden=hidden)
@@ -73,8 +77,33 @@ def select(
 
 
 def is_named(layer: str, name: str) -> bool:
-    """Return whether `q_proj` or `self_attn.q_proj` names the layer `0.self_attn.q_proj`."""
+    """Return whether `name` names a layer, as `q_proj` and `attn.q_proj` name `0.attn.q_proj`.
+
+    A regular expression names the layers whose name it matches as a whole, or after a dot:
+    `(q|v)_proj` or `model.layers.(0|1).*`. PEFT reads `rank_pattern` in the same way.
+    """
+    if is_pattern(name):
+        return _compiled(name).match(layer) is not None
     return f".{layer}".endswith(f".{name}")
+
+
+@lru_cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(.*\.)?({pattern})$")
+
+
+def rank_of(layer: str, lora: LoraConfig) -> int:
+    """Return the rank of the adapter on the layer of this full name."""
+    return _first(layer, ranks(lora), lora.rank)
+
+
+def alpha_of(layer: str, lora: LoraConfig) -> float:
+    """Return the alpha of the adapter on the layer of this full name."""
+    return _first(layer, alphas(lora), lora.alpha)
+
+
+def _first(layer: str, patterns: Mapping[str, N], otherwise: N) -> N:
+    return next((one for name, one in patterns.items() if is_named(layer, name)), otherwise)
 
 
 def _feed_forward_outputs(layers: Sequence[Linear], *, hidden: int) -> set[str]:

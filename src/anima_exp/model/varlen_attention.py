@@ -145,6 +145,17 @@ def borders(model: "PreTrainedModel | PeftModel", batch: MicroBatch) -> dict[str
     }
 
 
+def rows_apart(model: "PreTrainedModel | PeftModel") -> str:
+    """Return in one clause what keeps the rows of a micro-batch apart."""
+    if not supports_packing(model):
+        return "each row is computed alone"
+    if attention_of(model.config.get_text_config()).startswith(_OWN_BORDERS):
+        return "rows are kept apart by flash-attn's row borders"
+    if model.device.type == "cuda" and varlen_options():
+        return "rows are kept apart by their borders, in one variable-length attention"
+    return "rows are kept apart, as attention computes them one by one"
+
+
 def slow_attention(where: torch.device) -> str | None:
     """Return a warning if an old torch is slow on a GPU; None otherwise."""
     if where.type != "cuda" or varlen_options():

@@ -21,8 +21,10 @@ from anima_exp.model_card.metadata import (
 )
 from anima_exp.model_card.scores import Measured, Rows, columns
 from anima_exp.model_card.snippets import fenced, inline_code, plain, section
+from anima_exp.results import training_report
 from anima_exp.results.journal import ACCURACIES, MetricsLog
 from anima_exp.results.record import Record
+from anima_exp.results.training_report import TrainingReport
 from anima_exp.system import json_files
 from anima_exp.system.json_lines import JsonLinesLog
 
@@ -135,12 +137,35 @@ def card(
         f"## How to ask it\n\n{_how_to_ask(record, prompt, end, chat)}",
         f"## How to load it\n\n{fenced(lines, 'python')}",
         section("Training", facts.training(record, modules)),
+        *_what_is_trained(record),
         section("Cost", facts.cost(record)),
         f"## Licence\n\n{_licence(record)}",
     ]
     # The scores are the adapter's. Those of a merged model are not known.
     results = [] if merge else eval_results(record, after)
     return front_matter(record, merged=bool(merge), results=results) + "\n" + "\n".join(parts)
+
+
+_COUNTS = (1, 3, 5)  # columns of numbers in the table by kind of module
+
+
+def _what_is_trained(record: Record) -> list[str]:
+    """Return the section of the report before training; none for records that have no report."""
+    if not record.report:
+        return []
+    report = TrainingReport.of(record.report)
+    columns = [
+        Column(
+            heading, [row[place] for row in training_report.rows(report)], right=place in _COUNTS
+        )
+        for place, heading in enumerate(training_report.HEADINGS)
+    ]
+    facts_of = {
+        heading: text
+        for heading, text in training_report.lines(report).items()
+        if heading not in ("modules", "frozen")
+    }
+    return [section("What is trained", [*facts_of.items()]), tables.markdown_table(columns) + "\n"]
 
 
 def _opening(record: Record) -> list[str]:
@@ -153,8 +178,9 @@ def _scores(record: Record, before: Measured, after: Measured) -> str:
         return "None: the run measured nothing.\n"
     return (
         tables.markdown_table(columns(record, before=before, after=after))
-        + "\nIn brackets: 95 % intervals from the number of questions. They do not include the "
-        "variation between seeds. The loss is a mean over tokens and has no interval.\n"
+        + "\nIn brackets: 95 % intervals from the number of questions, or from the rows of a text. "
+        "They do not include the variation between seeds. A loss is a mean over tokens and has no "
+        "interval.\n"
     )
 
 

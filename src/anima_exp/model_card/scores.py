@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from anima_exp.config import benchmark_key
+from anima_exp.config import ForgettingConfig, benchmark_key
 from anima_exp.config.evals import EXACT_MATCH_TURNS, FUNCTION
 from anima_exp.display.tables import Column
 from anima_exp.evals.multiple_choice.benchmark import MICRO, of_score
+from anima_exp.evals.neutral_text import KEY as TEXT_KEY
+from anima_exp.evals.neutral_text import TINY, chosen
 from anima_exp.evals.score_names import group
 from anima_exp.metrics.intervals import wilson
-from anima_exp.metrics.metric import metric, part_of_score
+from anima_exp.metrics.metric import FORGETTING, NEUTRAL_LOSS, metric, part_of_score
 from anima_exp.results.record import Record
 
 Rows = Sequence[Mapping[str, Any]]  # the rows of accuracies.jsonl of one evaluation
@@ -41,16 +44,16 @@ def interval(record: Record, name: str, measured: Measured) -> tuple[float, floa
         return float(row["low"]), float(row["high"])
     if name == "exact_match" and (rows := _first_rows(record, name)):
         return wilson(round(value * rows), rows)
+    if measured.scores is record.scores and (ends := record.intervals.get(name)):
+        return ends[0], ends[1]
     return None
 
 
 def _score_text(record: Record, name: str, measured: Measured) -> str:
     if name not in measured.scores:
         return "-"
-    one = metric(name, record.metrics)
-    text = one.number(measured.scores[name])
     ends = interval(record, name, measured)
-    return f"{text} ({one.bare(ends[0])} to {one.bare(ends[1])})" if ends else text
+    return metric(name, record.metrics).with_interval(measured.scores[name], ends)
 
 
 def _measured_on(record: Record, name: str, measured: Measured) -> str:
@@ -60,6 +63,8 @@ def _measured_on(record: Record, name: str, measured: Measured) -> str:
         return f"{row['asked']:,} questions, {shots} examples each; mean over {mean}"
     if name == "heldout_loss":
         return f"{_first_rows(record, 'heldout'):,} rows set aside; nats per response token"
+    if name in (NEUTRAL_LOSS, FORGETTING):
+        return f"{_text(record)}; {'rise of the loss, ' * (name == FORGETTING)}nats per token"
     if part := part_of_score(name):
         return f"rows of the part {part} that are set aside; nats per response token"
     if name == "exact_match":
@@ -80,6 +85,18 @@ def benchmark_row(name: str, rows: Rows) -> Mapping[str, Any] | None:
         return None
     wanted = (found.name, "mean", found.scores[name])
     return next((row for row in rows if (row["benchmark"], row["of"], row["name"]) == wanted), None)
+
+
+def _text(record: Record) -> str:
+    """Return the name of the text of evals.forgetting."""
+    settings = record.settings
+    given = ForgettingConfig(
+        source=settings[f"{TEXT_KEY}.source"], path=settings[f"{TEXT_KEY}.path"]
+    )
+    if given.path:
+        return f"text of {Path(given.path).name}"
+    found = chosen(given, settings["model.source"]).source
+    return "English tasks of the tiny world" if found == TINY else f"text of {found}"
 
 
 def _first_rows(record: Record, name: str) -> int:

@@ -100,7 +100,7 @@ def _norm_width(config: RunConfig) -> int:
 
 def _adapted(shape: Shape, block: Block, config: RunConfig) -> list[Linear]:
     lora = config.lora
-    return select(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.layers)
+    return select(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.modules)
 
 
 def _inputs(block: Block, trained: Sequence[Linear], one_kernel: bool) -> int:

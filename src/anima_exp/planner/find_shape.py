@@ -29,7 +29,8 @@ def _config(model: ModelConfig) -> dict[str, Any]:
     if folder.is_dir():
         return _read(model, folder / "config.json")
     if model.shape is not None:
-        return asdict(model.shape)
+        # A value of null stands for transformers' default.
+        return {key: value for key, value in asdict(model.shape).items() if value is not None}
     where = f"model.source={model.source}"
     found = hub.file(model.source, "config.json", where=where, revision=model.revision)
     if found is None:

@@ -118,7 +118,7 @@ class SeveralGpus:
                 block.linears,
                 config.lora.target_modules,
                 hidden=shape.hidden,
-                names=config.lora.layers,
+                names=config.lora.modules,
             )
             if self._full or adapted:
                 learns = trained(only, config)

@@ -85,7 +85,7 @@ class Shape:
         for name in names or ():
             if not any(is_named(one.name, name) for one in every):
                 raise ModelError(
-                    f"lora.layers: {name} matches no layer. The linear layers are {leaves}."
+                    f"lora.modules: {name} matches no layer. The linear layers are {leaves}."
                 )
         found = [
             (linear, block.count)

@@ -50,7 +50,7 @@ def flops(
     weights = shape.linear_weights + shape.active_experts
     learning = sum(
         config.lora.rank * (one.inputs + one.outputs) * count
-        for one, count in shape.adapted(config.lora.target_modules, config.lora.layers)
+        for one, count in shape.adapted(config.lora.target_modules, config.lora.modules)
     )
     # Forward: queries with keys, then with values. Backward: twice that.
     attention = 2 * 2 * (row_tokens / 2) * shape.heads * shape.head_dim * shape.layers
@@ -216,4 +216,4 @@ def _moved(shape: Shape, config: RunConfig) -> float:
 
 def _adapted(shape: Shape, block: Block, config: RunConfig) -> list[Linear]:
     lora = config.lora
-    return select(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.layers)
+    return select(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.modules)

@@ -141,7 +141,7 @@ def trained(shape: Shape, config: RunConfig) -> TrainableMemory:
 def _tensors_of_adapter(shape: Shape, config: RunConfig) -> Counter[int]:
     """Return how many tensors there are of each size: elements -> count."""
     sizes: Counter[int] = Counter()
-    for linear, count in shape.adapted(config.lora.target_modules, config.lora.layers):
+    for linear, count in shape.adapted(config.lora.target_modules, config.lora.modules):
         sizes[config.lora.rank * linear.inputs] += count
         sizes[linear.outputs * config.lora.rank] += count
     return sizes

@@ -17,6 +17,7 @@ RUN_FOLDER = {
     "metrics.jsonl": "A line for each log step and each evaluation.",
     "generations.jsonl": "What the model answered to the sample questions at each evaluation.",
     "accuracies.jsonl": "Multiple choice by subject, category and mean, with 95 % intervals.",
+    "neutral_text.jsonl": "With `evals=[forgetting]`: the loss of each row of the text.",
     "answers.jsonl": "With `evals=[answers]`: the answers, in a form that the judge reads.",
     "log.txt": "What the run printed, if it is part of a sweep.",
     "adapter/": "The trained adapter, its tokenizer and its model card.",
@@ -86,7 +87,9 @@ RECORD = {
     "best": "With `trainer.keep_best`: metric, best value, and the step whose weights are kept.",
     "scores_last": "With `trainer.keep_best`: scores of the last step.",
     "parts": "With `data=mixture`: rows, repeats, tokens and share of each part.",
+    "report": "What is trained: parameters by kind of module, positions, attention.",
     "chat": "Of conversations: template, end tokens, answers and tokens trained on, what was cut.",
+    "intervals": "95 % intervals of scores, low and high: of `forgetting`.",
     "ended": "Why the run ended before its planned last step.",
 }
 LINES = {
@@ -109,6 +112,12 @@ LINES = {
         "name": "Name of the subject or category, or `macro` or `micro`.",
         "mean, low, high": "Proportion of right answers, and its 95 % interval.",
         "asked": "Number of questions.",
+    },
+    "neutral_text.jsonl": {
+        "step": "Optimizer step.",
+        "text": "A hash of the rows.",
+        "sums": "Sum of the losses of each row, in nats.",
+        "counts": "Tokens of each row that are predicted.",
     },
     "answers.jsonl": {
         "answer_id, question_id, model_id": "Which answer, to which question, of which model.",

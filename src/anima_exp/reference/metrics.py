@@ -9,6 +9,8 @@ from anima_exp.reference import markdown
 # An example of each score's number as a table shows it.
 EXAMPLES = {
     "heldout_loss": 0.5234,
+    "neutral_loss": 2.3121,
+    "forgetting": 0.0417,
     "loss": 0.5347,
     "grad_norm": 0.868,
     "learning_rate": 2e-4,

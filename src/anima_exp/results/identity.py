@@ -109,8 +109,9 @@ def identity_settings(config: RunConfig) -> dict[str, Any]:
         settings["data.template"] = content_hash(str(template), "data.template")
     if adapter := settings.get("model.adapter"):
         settings["model.adapter"] = _adapter(adapter, cache=paths.cache(config.cache_dir))
-    if layers := settings.get("lora.layers"):
-        settings["lora.layers"] = sorted(layers)  # their order has no effect
+    for key in ("lora.modules", "lora.save_modules"):
+        if names := settings.get(key):
+            settings[key] = sorted(names)  # their order has no effect
     code = ["data.recipe", "data.prompt_template", "evals.answers.prompt_template"]
     code += [f"{part}.recipe" for part in _parts(config)]
     for benchmark in _benchmarks(config):

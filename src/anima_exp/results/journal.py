@@ -11,6 +11,7 @@ from anima_exp.system.atomic import flush
 from anima_exp.system.json_lines import JsonLinesLog
 
 ACCURACIES = "accuracies.jsonl"
+TEXT = "neutral_text.jsonl"
 PART = "part"  # in a row of metrics.jsonl: what was measured after the last evaluation
 
 
@@ -37,6 +38,7 @@ class MetricsLog:
         self._metrics = JsonLinesLog(folder / "metrics.jsonl")
         self._generations = JsonLinesLog(folder / "generations.jsonl")
         self._accuracies = JsonLinesLog(folder / ACCURACIES)
+        self._text = JsonLinesLog(folder / TEXT)
 
         marks = {one: mark for one in self._files if (mark := (vouched or {}).get(one.path.name))}
         damaged = {one: mark for one, mark in marks.items() if not one.intact(mark)}
@@ -52,9 +54,8 @@ class MetricsLog:
                 and (trained or row["step"] < steps)
             )
 
-        self._metrics.keep(before_checkpoint)
-        self._generations.keep(before_checkpoint)
-        self._accuracies.keep(before_checkpoint)
+        for one in self._files:
+            one.keep(before_checkpoint)
         if resumed_at:
             self._report(damaged, resumed_at, known=vouched is not None)
         emit(Began(steps, resumed_at or 0))
@@ -85,7 +86,7 @@ class MetricsLog:
 
     @property
     def _files(self) -> tuple[JsonLinesLog, ...]:
-        return self._metrics, self._generations, self._accuracies
+        return self._metrics, self._generations, self._accuracies, self._text
 
     def trained(self, row: dict[str, Any]) -> None:
         """Log a line of the training loop: step, loss, tokens, ..."""
@@ -101,6 +102,7 @@ class MetricsLog:
         seconds: float,
         accuracies: Mapping[str, list[dict[str, Any]]] | None = None,
         metrics: Mapping[str, Any] | None = None,
+        text: Mapping[str, Any] | None = None,
         *,
         part: str | None = None,
     ) -> None:
@@ -110,6 +112,7 @@ class MetricsLog:
             answers: pairs of a question and its answer.
             accuracies: the accuracy rows of each benchmark.
             metrics: descriptions of the user's own scores, for metrics/metric.py.
+            text: the losses of the rows of evals.forgetting.
             part: the part of the last evaluation that was measured separately. A run that resumes
                 measures it again.
         """
@@ -123,6 +126,8 @@ class MetricsLog:
         for benchmark, rows in (accuracies or {}).items():
             for accuracy in rows:
                 self._accuracies.append({"step": step, "benchmark": benchmark, **accuracy})
+        if text:
+            self._text.append({"step": step, **text})
         if answers:
             self.tracker.log_generations(step, answers)
         emit(Evaluated(step, scores, answers, metrics))
@@ -156,6 +161,11 @@ class MetricsLog:
     def accuracies(self, step: int) -> list[dict[str, Any]]:
         """Return the accuracies of all benchmarks at a step, by subject, category and mean."""
         return [row for row in self._accuracies.rows() if row["step"] == step]
+
+    def text(self, step: int) -> dict[str, Any] | None:
+        """Return the losses of the rows of evals.forgetting at a step; None if there are none."""
+        rows = [row for row in self._text.rows() if row["step"] == step]
+        return rows[-1] if rows else None
 
     def scores(self, step: int) -> dict[str, float]:
         """Return the scores at a step; {} if there was no evaluation."""

@@ -58,6 +58,10 @@ class Record:
     parts: dict[str, Any] = field(default_factory=dict)
     # Of conversations: the template, what is trained on, what was cut (data/chat/summary.py).
     chat: dict[str, Any] = field(default_factory=dict)
+    # What is trained: parameters by kind of module, positions, attention (training_report.py).
+    report: dict[str, Any] = field(default_factory=dict)
+    # 95 % intervals of scores, low and high: of forgetting, over the rows of the text.
+    intervals: dict[str, list[float]] = field(default_factory=dict)
     ended: str = ""  # why before the planned last step
     # Where the record was read or written: not in the file. Relative if the run's folder was.
     folder: Path = field(default=Path(), compare=False)

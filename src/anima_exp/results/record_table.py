@@ -28,9 +28,13 @@ def _caption(record: "Record") -> str:
 
 
 def _columns(record: "Record") -> list[Column]:
-    def column(heading: str, scores: dict[str, float]) -> Column:
-        found = {name: metric(name, record.metrics).number(scores[name]) for name in scores}
+    def column(heading: str, scores: dict[str, float], intervals: dict[str, list[float]]) -> Column:
+        found = {
+            name: metric(name, record.metrics).with_interval(scores[name], intervals.get(name))
+            for name in scores
+        }
         return Column(heading, [found.get(name, "-") for name in record.scores])
 
+    after = column("after", record.scores, record.intervals)
     names = Column("score", list(record.scores), right=False)
-    return [names, column("before", record.scores_before), column("after", record.scores)]
+    return [names, column("before", record.scores_before, {}), after]

@@ -79,7 +79,7 @@ KEY = "schema_version"
 # where the file is read.
 RECORD = 1  # record.json
 SETTINGS = 1  # settings.json and inputs.json
-LINES = 1  # metrics.jsonl, generations.jsonl, accuracies.jsonl
+LINES = 1  # metrics.jsonl, generations.jsonl, accuracies.jsonl, neutral_text.jsonl
 MANIFEST = 1  # manifest.json of a checkpoint
 METER = 1  # meter.json of a checkpoint
 STATE = 1  # state.json of a checkpoint

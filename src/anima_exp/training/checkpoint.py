@@ -251,6 +251,8 @@ def save(model: Any, tokenizer: Any, folder: Path, *, model_card: str) -> None:
     Raises:
         RunError: if the disk is full.
     """
+    from anima_exp.model.lora_start import as_plain_adapter  # imports torch
+
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     model.config.use_cache = True  # off for training only
@@ -261,6 +263,7 @@ def save(model: Any, tokenizer: Any, folder: Path, *, model_card: str) -> None:
         with disk_errors_as_run_error(folder):
             with progress_bars(False):
                 model.save_pretrained(draft)
+            as_plain_adapter(model, draft)
             tokenizer.save_pretrained(draft)
             (draft / MODEL_CARD).write_text(model_card, encoding="utf-8")
             replace_folder(draft, folder)

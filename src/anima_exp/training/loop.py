@@ -29,6 +29,7 @@ from anima_exp.system.atomic import disk_errors_as_run_error
 from anima_exp.training import checkpoint, old_state, state, weights
 from anima_exp.training.best import Best, restore_best, write_weights
 from anima_exp.training.data_order import set_seed
+from anima_exp.training.first_gradients import check_first_gradients
 from anima_exp.training.meter import Meter
 from anima_exp.training.optimizer import make_optimizer, make_schedule
 from anima_exp.training.step import GradientStep, out_of_memory
@@ -111,7 +112,7 @@ class Loop:
             resume: a complete checkpoint to resume from.
 
         Raises:
-            TrainingError: if a loss or gradient is not finite, or a step has no gradient.
+            TrainingError: if a loss or gradient is not finite, or gradients are missing.
         """
         trainer = self.config.trainer
         if self.world.is_main:
@@ -184,6 +185,8 @@ class Loop:
             norm=None if self.fp16 else norm,  # the scaler skips steps whose gradients overflow
             labels=any(label_count(row) for row in batch),
         )
+        if self.done == 0 and math.isfinite(norm) and norm:
+            check_first_gradients(self.model, self.config.model.accept)
         rate = float(self.optimizer.param_groups[0]["lr"])
         scale = self.scaler.get_scale()
         self._apply_gradients()

@@ -22,9 +22,10 @@ from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.errors import TrainingError
 from anima_exp.model.activation_checkpointing import memory_advice
 from anima_exp.model.base import DTYPES, autocast
+from anima_exp.model.cast_weights import cast_once
 from anima_exp.model.forward import loss_of
 from anima_exp.model.hashed_dropout import DropoutKeys, token_keys
-from anima_exp.model.lora_linear import cast_once, lora_weights
+from anima_exp.model.lora_linear import lora_weights
 from anima_exp.model.varlen_attention import packed_attention, supports_packing
 from anima_exp.training.data_order import assign_rows_to_ranks
 

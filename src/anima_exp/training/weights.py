@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from anima_exp.errors import RunError
+from anima_exp.errors import RunError, first_line
+from anima_exp.libraries.peft_internals import says_other_sizes, without_weight
 from anima_exp.libraries.transformers_loading import progress_bars
+from anima_exp.model.lora_start import starts
 from anima_exp.system import json_files
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 
 ADAPTER = "adapter_model.safetensors"
+_START = "start"  # A0 and B0 of layers that subtract them (model/lora_start.py)
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -24,6 +27,8 @@ def save(model: Any, folder: Path) -> None:
     own_names = {} if hasattr(model, "peft_config") else {"save_original_format": False}
     with progress_bars(False):
         model.save_pretrained(folder, **own_names)
+    if subtracted := starts(model):
+        save_tensors(folder, _START, subtracted)
 
 
 def load(model: "PreTrainedModel | PeftModel", folder: Path) -> None:
@@ -37,9 +42,14 @@ def load(model: "PreTrainedModel | PeftModel", folder: Path) -> None:
     if (folder / ADAPTER).exists():
         from peft import set_peft_model_state_dict
 
-        result: Any = set_peft_model_state_dict(model, load_file(folder / ADAPTER))
-        missing = [name for name in result.missing_keys if "lora_" in name]
-        _check(folder, [*result.unexpected_keys, *missing])
+        try:
+            result: Any = set_peft_model_state_dict(model, load_file(folder / ADAPTER))
+        except RuntimeError as error:  # lora.init=eva may have found other ranks
+            if not says_other_sizes(error):
+                raise
+            _check(folder, [first_line(error)])
+        _check(folder, [*result.unexpected_keys, *without_weight(result.missing_keys, "default")])
+        _load_starts(model, folder)
         return
     files = [_WHOLE]
     if not (folder / _WHOLE).exists():
@@ -52,6 +62,15 @@ def load(model: "PreTrainedModel | PeftModel", folder: Path) -> None:
     # Only one of several tied weights is in a file.
     there = {one.data_ptr() for name, one in model.state_dict().items() if name in loaded}
     _check(folder, [n for n, one in model.named_parameters() if one.data_ptr() not in there])
+
+
+def _load_starts(model: "PreTrainedModel | PeftModel", folder: Path) -> None:
+    """Load what PiSSA and OLoRA subtract: found again, it could have other signs."""
+    wanted = starts(model)
+    stored = load_tensors(folder, _START) if wanted else {}
+    _check(folder, sorted(wanted.keys() ^ stored.keys()))
+    for name, one in wanted.items():
+        one.copy_(stored[name])
 
 
 def _check(folder: Path, names: list[str]) -> None:

@@ -138,8 +138,8 @@ def _adapt(folder: Path, result: Result) -> Any:
         names = None
         if which is TargetModules.named:  # PEFT refuses out_proj of layers with Mamba's kernels
             names = sorted({layer.leaf for layer in linear_layers(model)} - {"out_proj"})
-        result.adapter = f"lora.layers=[{','.join(names)}]" if names else f"lora={which.value}"
-        lora = LoraConfig(target_modules=which, layers=names, rank=4, dropout=0.0)
+        result.adapter = f"lora.modules=[{','.join(names)}]" if names else f"lora={which.value}"
+        lora = LoraConfig(target_modules=which, modules=names, rank=4, dropout=0.0)
         try:
             model = add_lora(model, lora)
         except ModelError:

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from anima_exp.data.chat.masked_tokens import MaskedTokens
 from anima_exp.data.chat.segments import Kind, Segment
 from anima_exp.data.encode import IGNORE
-from anima_exp.data.rows import Int32Array, Order, QuestionIds, TokenizedDataset
+from anima_exp.data.rows import CachedDataset, Int32Array, Order, QuestionIds
 
 
-class ChatDataset(TokenizedDataset):
+class ChatDataset(CachedDataset[MaskedTokens]):
     """Conversations as rows of ids. Each trained answer ends with the token that ends it."""
 
     def __init__(self, tokens: MaskedTokens, order: Order) -> None:
@@ -33,17 +33,6 @@ class ChatDataset(TokenizedDataset):
     def segments(self, index: int) -> list[Segment]:
         """Return the segments of a row, which cover it without a gap."""
         return self.tokens.segments(self.order[index])
-
-    @property
-    def cache_key(self) -> str:
-        return self.tokens.folder.name
-
-    @property
-    def total(self) -> int:
-        return len(self.tokens)
-
-    def source_row(self, index: int) -> int:
-        return int(self.tokens.rows[self.order[index]])
 
     def questions(self, index: int) -> list[QuestionIds]:
         """Return each trained answer with everything before it.

@@ -18,12 +18,11 @@ from anima_exp.config import BadRow, DataConfig, SpecialTokensInText, TrainOn
 from anima_exp.data import formats
 from anima_exp.data.apply_recipe import (
     apply,
-    bad_row,
     nothing,
     only_conversations,
     record_bad_row,
+    tokenized_once,
 )
-from anima_exp.data.array_folder import opened_or_built
 from anima_exp.data.chat import rules
 from anima_exp.data.chat.conversation import Conversation
 from anima_exp.data.chat.fit import FittedRow, Part, fit
@@ -225,10 +224,8 @@ def tokenize(
         work = _Work(chosen, config, masks, shows)
         return _build(readable, work, target=target, stop_at_bad_row=stop_at_bad_row)
 
-    tokens = opened_or_built(cache / "conversations" / name, open_masked_tokens, build)
-    if stop_at_bad_row and tokens.meta.skipped:  # written by a run that skips bad rows
-        raise bad_row(tokens.meta.shown[0])
-    return tokens
+    folder = cache / "conversations" / name
+    return tokenized_once(folder, open_masked_tokens, build, config.on_bad_row)
 
 
 def _build(source: Source, work: _Work, *, target: Path, stop_at_bad_row: bool) -> MaskedTokens:
