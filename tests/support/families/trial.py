@@ -280,7 +280,7 @@ def _check_merge(model: Any, folder: Path, result: Result) -> None:
     try:
         pieces = plan(config, Base.of(base), Adapter.of(str(folder / "adapter")))
     except ModelError:
-        result.remarks.append("`merge` refuses it: PEFT's merge_and_unload does it")
+        result.remarks.append("`merge` refuses it")
         return
     (folder / "merged").mkdir()
     tensors = {piece.name: pieces.merged(piece) for piece in pieces.pieces}
