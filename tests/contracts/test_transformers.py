@@ -232,10 +232,6 @@ def test_a_family_of_state_space_models_is_in_the_mapping():
     assert internals.family_takes_sdpa(GPT2Config()) is True
 
 
-def test_frequencies_of_rotary_positions_are_known_by_their_name(llama):
-    assert internals.rotary_parts(llama) == [llama.model.rotary_emb]
-
-
 def test_rows_leave_a_cache_whose_layers_are_on_several_devices(llama):
     cache, seen = cache_of(llama, IDS.repeat(3, 1)), []
     second = cache.layers[1]
@@ -250,13 +246,3 @@ def test_rows_leave_a_cache_whose_layers_are_on_several_devices(llama):
     internals.keep_rows(cache, torch.tensor([0, 2]))
     assert seen == ["meta"]
     assert [len(layer.keys) for layer in cache.layers] == [2, 2]
-
-
-def test_rotary_modules_know_the_type_with_which_they_were_built():
-    from support.small_models import small
-
-    linear = {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}
-    model = small("llama", rope_parameters=linear)
-    assert internals.rope_settings(model.config) == {"": linear}
-    (part,) = internals.rotary_parts(model)
-    assert internals.rope_types(part) == {"": "linear"}

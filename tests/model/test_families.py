@@ -28,6 +28,7 @@ from anima_exp.model.generation import inference_mode
 from anima_exp.model.hashed_dropout import own_dropout, switch_off_own_dropout
 from anima_exp.model.linear_layers import linear_layers, target_modules
 from anima_exp.model.varlen_attention import supports_packing
+from anima_exp.planner.adapted import adapted_layers
 from anima_exp.planner.shape import from_model
 from anima_exp.reference.families import measured
 from anima_exp.training.gradient_check import reference_gradients
@@ -184,7 +185,8 @@ def test_text_trains_no_layer_of_a_vision_tower():
     )  # fmt: skip
     model = transformers.Gemma3ForConditionalGeneration(config).requires_grad_(False)
     assert any("vision" in layer.name for layer in linear_layers(model))
-    count = sum(each for _, each in from_model(model).adapted(TargetModules.all_linear))
+    lora = LoraConfig(target_modules=TargetModules.all_linear, dropout=0.0)
+    count = sum(each for _, _, each in adapted_layers(from_model(model), lora))
     assert count == 14 == len(target_modules(model, TargetModules.all_linear))
     model = adapted(model.eval())
     assert not any("vision" in n for n, p in model.named_parameters() if p.requires_grad)

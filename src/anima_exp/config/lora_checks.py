@@ -93,6 +93,7 @@ def _target_modules(config: RunConfig) -> None:
     given = {
         "variant": lora.variant is not LoraVariant.plain and lora.variant.value,
         "init": lora.init is not LoraInit.kaiming and lora.init.value,
+        "experts": lora.experts and "true",
         "rank_pattern": lora.rank_pattern,
         "alpha_pattern": lora.alpha_pattern,
         "train_embeddings": lora.train_embeddings and "true",
@@ -162,6 +163,11 @@ def _variant(config: RunConfig) -> None:
             f"lora.variant=dora and lora.init={lora.init.value} contradict each other: DoRA takes "
             "the lengths of the rows before it sets A and B. Use lora.init=kaiming, or "
             "lora.variant=rslora or plain."
+        )
+    if config.quant.type is Quantization.int8:
+        raise ConfigError(
+            "lora.variant=dora does not work with quant=int8, whose integers PEFT loses on a CPU. "
+            "Use quant=nf4, or lora.variant=plain or rslora."
         )
     if config.trainer.fsdp:
         raise ConfigError(

@@ -25,11 +25,10 @@ _PART = re.compile(r"^(?P<module>.+)\.(?P<part>lora_\w+?)(\.weight)?$")
 _A, _B, _MAGNITUDE = "lora_A", "lora_B", "lora_magnitude_vector"
 # With these settings an adapter is more or other than W + scale * B @ A.
 _UNKNOWN = (
-    "layer_replication", "trainable_token_indices", "target_parameters", "lora_bias",
-    "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config", "kasa_config",
+    "layer_replication", "trainable_token_indices", "lora_bias", "alora_invocation_tokens",
+    "use_qalora", "use_bdlora", "arrow_config", "kasa_config",
     "monteclora_config", "velora_config",
 )  # fmt: skip
-_INITS_THAT_CHANGE_THE_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,11 @@ class Update:
     b: str  # [out, rank]
     scale: float
     magnitude: str | None = None  # [out]
+    rank_stabilized: bool = False  # the scale is alpha / sqrt(rank)
+
+    def of_experts(self, count: int) -> float:
+        """Return the scale if A holds the ranks of so many experts one after another."""
+        return self.scale * (math.sqrt(count) if self.rank_stabilized else count)
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,7 @@ def _refuse(place: str, config: dict[str, Any]) -> None:
                 f"adapter={place} was made with {key}, which this command does not support. "
                 "Try PEFT's merge_and_unload."
             )
-    start = config.get("init_lora_weights")
-    if isinstance(start, str) and start.lower().startswith(_INITS_THAT_CHANGE_THE_BASE):
+    if start := adapter_files.changes_the_base(config):
         raise ModelError(
             f"adapter={place} was initialized with init_lora_weights={start}, which also changes "
             "the base. Convert it first (PEFT's path_initial_model_for_weight_conversion)."
@@ -111,8 +114,9 @@ def _update(
         )
     rank = tensors.entries[parts[_A]].shape[0]
     alpha = _by_pattern(config.get("alpha_pattern"), module, config["lora_alpha"])
-    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    return Update(parts[_A], parts[_B], scale, parts.get(_MAGNITUDE))
+    stabilized = bool(config.get("use_rslora"))
+    scale = alpha / (math.sqrt(rank) if stabilized else rank)
+    return Update(parts[_A], parts[_B], scale, parts.get(_MAGNITUDE), stabilized)
 
 
 def _by_pattern(patterns: dict[str, float] | None, module: str, otherwise: float) -> float:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from anima_exp.config import LoraConfig, TargetModules
 from anima_exp.config.lora_checks import alphas, is_pattern, ranks
+from anima_exp.errors import ModelError
 
 _KEY_OR_QUERY = re.compile(r"^(q|k|query|key|wq|wk)(_?proj|_?lin|_layer)?$", re.IGNORECASE)
 
@@ -27,6 +28,7 @@ class Linear:
     attention: bool  # else feed-forward
     bias: bool = False
     seen: bool = True  # whether text passes through it: not in a vision or audio tower
+    router: bool = False  # whether it chooses among experts, or weighs a shared one
 
     @property
     def holder(self) -> str:
@@ -56,13 +58,15 @@ def select(
 ) -> list[L]:
     """Return the layers of set `which` (QLoRA, Appendix A.1), in their order.
 
-    Text trains no layer of a vision or audio tower, so those get no adapter.
+    Text trains no layer of a vision or audio tower, so those get no adapter. Nor do routers, unless
+    they are named: a small change of them sends tokens to other experts.
 
     Args:
         names: for `TargetModules.named`, ends of names such as `q_proj` or `self_attn.q_proj`, or
             regular expressions. See `is_named`.
     """
-    layers = [layer for layer in layers if layer.seen]
+    named = which is TargetModules.named
+    layers = [layer for layer in layers if layer.seen and (named or not layer.router)]
     outputs = _feed_forward_outputs(layers, hidden=hidden)
     sets: dict[TargetModules, Callable[[L], object]] = {
         TargetModules.all_linear: lambda layer: True,
@@ -100,6 +104,25 @@ def rank_of(layer: str, lora: LoraConfig) -> int:
 def alpha_of(layer: str, lora: LoraConfig) -> float:
     """Return the alpha of the adapter on the layer of this full name."""
     return _first(layer, alphas(lora), lora.alpha)
+
+
+def check_names(lora: LoraConfig, layers: Sequence[str], adapted: Sequence[str]) -> None:
+    """Raise ModelError if a name or pattern of the adapter's settings matches no layer.
+
+    Args:
+        layers: the full names of all linear layers.
+        adapted: of those with an adapter.
+    """
+    given = {
+        "modules": (lora.modules or (), layers, "layer. The linear layers are"),
+        "rank_pattern": (ranks(lora), adapted, "layer with an adapter. Those layers are"),
+        "alpha_pattern": (alphas(lora), adapted, "layer with an adapter. Those layers are"),
+    }
+    for key, (names, among, what) in given.items():
+        for name in names:
+            if not any(is_named(layer, name) for layer in among):
+                leaves = ", ".join(sorted({layer.rpartition(".")[2] for layer in among}))
+                raise ModelError(f"lora.{key}: {name} matches no {what} {leaves}.")
 
 
 def _first(layer: str, patterns: Mapping[str, N], otherwise: N) -> N:
