@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from anima_exp.libraries.bitsandbytes_internals import elements
+from anima_exp.libraries.bitsandbytes_stacks import dimensions
 from anima_exp.libraries.bitsandbytes_storage import constants_bytes, number_type
 from anima_exp.libraries.peft_internals import (
     adapted_place,
@@ -122,7 +123,7 @@ def is_matrix(name: str, parameter: Tensor) -> bool:
 def is_stack(name: str, parameter: Tensor) -> bool:
     """Return whether a parameter holds the matrices of several experts: [experts, in, out]."""
     parts = name.split(".")
-    return parameter.ndim == 3 and any(_INSIDE[0][1].match(part) for part in parts)
+    return dimensions(parameter) == 3 and any(_INSIDE[0][1].match(part) for part in parts)
 
 
 @dataclass
