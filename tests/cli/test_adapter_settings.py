@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from anima_exp.cli import adapter_settings
 from anima_exp.cli.saved_run import expand_run_argument
+from anima_exp.config import LoraVariant
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.experiment.run import run
 from anima_exp.results import identity
@@ -116,9 +117,9 @@ def changed(first, folder, **settings):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"use_dora": True}, "has use_dora, which training does not support"),
-        ({"modules_to_save": ["lm_head"]}, "has modules_to_save"),
-        ({"rank_pattern": {"q_proj": 4}}, "has a rank_pattern, so its layers differ"),
+        ({"lora_bias": True}, "has lora_bias, which training does not support"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights=pissa_niter_4, which also"),
+        ({"use_dora": True, "use_rslora": True}, "has use_dora and use_rslora, but training"),
         ({"bias": "all"}, "has bias=all, but training does not support biases"),
         ({"peft_type": "IA3"}, "is of type IA3, but only LoRA adapters can be trained"),
     ],
@@ -127,6 +128,18 @@ def test_another_kind_of_adapter_is_refused_in_one_line(first, tmp_path, setting
     place = changed(first, tmp_path / "other", **settings)
     with pytest.raises(ModelError, match=message):
         adapter_settings.read(place)
+
+
+def test_the_variant_and_the_patterns_are_the_adapters(first, tmp_path, compose):
+    place = changed(
+        first, tmp_path / "other", use_rslora=True, rank_pattern={"q_proj": 4},
+        alpha_pattern={"model.layers.0.*": 8.5}, modules_to_save=["model.norm"],
+    )  # fmt: skip
+    lora = compose(*adapter_settings.with_adapter([f"model.adapter={place}"])).lora
+    assert (lora.variant, lora.rank_pattern) == (LoraVariant.rslora, ["q_proj:4"])
+    assert (lora.alpha_pattern, lora.save_modules) == (["model.layers.0.*:8.5"], ["model.norm"])
+    with pytest.raises(ConfigError, match=r"^lora.variant=dora contradicts .* lora.variant=rslora"):
+        adapter_settings.with_adapter([f"model.adapter={place}", "lora.variant=dora"])
 
 
 def test_layers_given_by_a_pattern_are_read_from_the_weights(first, tmp_path):

@@ -24,15 +24,19 @@ FILES = {path.stem: path for path in sorted(shipped("sweeps").glob("*.yaml"))}
 SWEEPS = sorted(FILES)
 assert len(SWEEPS) >= 10, "sweeps/ has lost its files: these tests would pass by checking little"
 
-ON_THE_TINY_WORLD = ("demo", "what_is_learnt")
+ON_THE_TINY_WORLD = ("demo", "lora_methods_tiny", "what_is_learnt")
 # What has not been read in the paper itself stays marked as such.
 CONFIRMED = {
     "appendix_b4": False,
     "datatypes": True,
+    "lora_methods": True,
     "seeds": True,
     "table9": True,
     "train_on_source": False,
 }
+
+
+MORE_THAN_PUBLISHED = ("lora_methods",)  # it has cells that the source has not measured
 
 
 @cache
@@ -140,7 +144,8 @@ def test_published_figures_and_cells_belong_together(sweep):
     cells = [flatten(cell.config).items() for cell in grid(sweep).cells]
     places = [{k: v for k, v in row.items() if k != "value"} for row in published(sweep)["rows"]]
     assert [place for place in places if not any(place.items() <= cell for cell in cells)] == []
-    assert all(sum(place.items() <= cell for place in places) == 1 for cell in cells)
+    each = [sum(place.items() <= cell for place in places) for cell in cells]
+    assert set(each) == ({0, 1} if sweep in MORE_THAN_PUBLISHED else {1})
 
 
 def test_appendix_b4_has_the_means_that_the_paper_prints():

@@ -91,6 +91,7 @@ def test_the_first_pattern_decides_rank_and_alpha(compose):
         (["lora.init=loftq", "quant=none"], r"^lora.init=loftq starts at the error of 4-bit"),
         (["lora.init=loftq", "quant=int8"], r"^lora.init=loftq .* but quant.type=int8"),
         (["lora.variant=dora", "lora.init=pissa"], r"^lora.variant=dora and lora.init=pissa"),
+        (["lora.variant=dora", "quant=int8"], r"^lora.variant=dora does not work with quant=int8"),
         (["lora.variant=dora", "trainer.fsdp=true"], r"^trainer.fsdp=true shards the base, but"),
         (["lora.init=eva", "trainer.fsdp=true"], r"^trainer.fsdp=true shards the base, but"),
         (["lora.init=eva", "model.adapter=x"], r"^lora.init=eva is for a new adapter, but"),

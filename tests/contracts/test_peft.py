@@ -4,6 +4,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from peft.tuners.lora import layer as peft_layer
+from support.small_models import small
 from support.tiny_llama import tiny_llama
 
 from anima_exp.libraries import peft_internals
@@ -111,6 +112,13 @@ def test_peft_wraps_experts_in_one_tensor_in_a_class_called_param_wrapper():
     assert hasattr(peft_layer, "ParamWrapper")
 
 
+def test_peft_names_the_layer_of_mamba_that_it_refuses():
+    with pytest.raises(ValueError) as error:
+        get_peft_model(small("mamba2"), LoraConfig(target_modules=["in_proj", "out_proj"]))
+    assert peft_internals.refused_layer(error.value) == "out_proj"
+    assert peft_internals.refused_layer(ValueError("Module not found")) is None
+
+
 def test_an_adapter_of_other_sizes_is_refused_in_torchs_words():
     model = adapted()
     name = f"{QUERY}.lora_A.weight"
@@ -141,6 +149,59 @@ def test_peft_lists_the_weights_that_a_layer_still_needs():
     missing = peft_internals.without_weight(found.missing_keys, "default")
     assert len(missing) == 7
     assert "model.layers.0.self_attn.q_proj" in map(peft_internals.layer_of, missing)
+
+
+def test_dora_is_told_from_other_variants():
+    dora = peft_internals.lora_layers(adapted(use_dora=True))[0][1]
+    assert peft_internals.is_dora(dora)
+    assert not peft_internals.is_dora(peft_internals.lora_layers(adapted())[0][1])
+    other = adapted(alora_invocation_tokens=[1, 5], task_type="CAUSAL_LM")
+    layer = peft_internals.lora_layers(other)[0][1]
+    assert peft_internals.variant_of(layer) and not peft_internals.is_dora(layer)
+
+
+def test_a_module_trained_as_a_whole_has_a_copy_that_computes():
+    model = adapted(modules_to_save=["model.norm"])
+    ((original, copy),) = peft_internals.copies_of_whole_modules(model)
+    names = {name for name, one in model.named_parameters() if one is copy.weight}
+    assert all(map(peft_internals.is_trained_copy, names)) and len(names) == 1
+    with torch.no_grad():
+        copy.weight.mul_(2)
+    x = torch.randn(3, 32)
+    norm = model.get_base_model().model.norm
+    assert torch.allclose(norm(x), 2 * original(x))
+    with model.disable_adapter():
+        assert torch.equal(norm(x), original(x))
+
+
+@pytest.mark.parametrize("name", ["model.embed_tokens", "transformer.wte"])
+def test_tied_tables_of_known_names_stay_tied(name):
+    assert peft_internals.keeps_tied(name) is (name == "model.embed_tokens")
+    settings = {"modules_to_save": ["model.embed_tokens"], "ensure_weight_tying": True}
+    model = get_peft_model(
+        tiny_llama(tie_word_embeddings=True),
+        LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM", **settings),
+    )
+    base = model.get_base_model()
+    assert base.lm_head.weight is base.model.embed_tokens.weight
+    assert base.lm_head.weight.requires_grad
+
+
+def test_the_name_in_the_base_is_that_of_the_base():
+    model = adapted()
+    base = dict(model.get_base_model().named_modules())
+    for name, layer in peft_internals.lora_layers(model):
+        assert base[peft_internals.name_in_base(name)] is layer
+
+
+def test_a_rank_pattern_matches_as_ours_does():
+    from anima_exp.model.target_modules import is_named
+
+    patterns = {"(q|k)_proj": 2, ".*layers.1.self_attn.*": 3}
+    model = adapted(target_modules=["q_proj", "k_proj", "v_proj"], rank_pattern=patterns)
+    for name, layer in peft_internals.lora_layers(model):
+        wanted = (rank for one, rank in patterns.items() if is_named(name, one))
+        assert layer.r["default"] == next(wanted, 4)
 
 
 def test_the_names_of_wrapped_modules_lead_back_to_those_of_the_base():

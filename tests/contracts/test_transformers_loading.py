@@ -12,6 +12,7 @@ from support.tiny_llama import tiny_llama
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
 from anima_exp.libraries import transformers_loading as loading
+from anima_exp.system.paths import tiny_base
 
 
 @pytest.fixture
@@ -124,3 +125,18 @@ def test_a_base_is_not_allocated_beforehand_on_a_gpu_without_room_for_it(
         if left_out:
             modeling_utils.caching_allocator_warmup(None, {"": 0}, None)
     assert modeling_utils.caching_allocator_warmup is before
+
+
+def test_fp8_is_dequantized_and_saved_in_16_bits_only_as_it_is_in_memory(tmp_path):
+    from safetensors.torch import load_file
+    from support.fp8_base import write_in_fp8
+
+    means = write_in_fp8(tiny_base(), tmp_path / "fp8")
+    model, report = loading.load_dequantized(str(tmp_path / "fp8"))
+    assert not report["missing_keys"]
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert torch.equal(model.state_dict()[name], means[name].to(torch.bfloat16))
+    loading.save_as_in_memory(model, tmp_path / "saved")
+    saved = load_file(tmp_path / "saved" / "model.safetensors")
+    assert torch.equal(saved[name], model.state_dict()[name])
+    assert "quantization_config" not in json.loads((tmp_path / "saved/config.json").read_text())

@@ -1,5 +1,7 @@
 """Exact match of rows and of conversations, without a model: the answers are given."""
 
+import re
+
 import numpy as np
 import pytest
 from transformers import AutoTokenizer
@@ -7,6 +9,7 @@ from transformers import AutoTokenizer
 from anima_exp.config import ExactMatchConfig
 from anima_exp.data.chat.dataset import ChatDataset
 from anima_exp.data.rows import QuestionIds
+from anima_exp.errors import ConfigError
 from anima_exp.evals import exact_match as module
 from anima_exp.evals.exact_match import exact_match
 from anima_exp.evals.score_names import group, scores
@@ -81,3 +84,30 @@ def test_only_conversations_have_scores_by_turn(compose):
     turns = {f"exact_match_turn_{turn}" for turn in (1, 2, 3)}
     assert scores(compose("data=sample_chat")) >= {"exact_match", *turns}
     assert not scores(compose()) & turns
+
+
+def test_an_answer_pattern_compares_final_answers(tokenizer, monkeypatch):
+    rows = [["1 + 1 = 2 . The answer is: 2"], ["2 + 2 = 4 . The answer is: 4"]]
+    given = [["The answer is: 2"], ["2 + 2 = 4 . The answer is: 5"]]
+    pattern = r"answer is:\s*(\S+)"
+    assert measured(rows, given, tokenizer, monkeypatch, answer_pattern=pattern)[
+        "exact_match"
+    ] == pytest.approx(0.5)
+    assert measured(rows, given, tokenizer, monkeypatch)["exact_match"] == 0
+
+
+def test_the_pattern_is_that_of_the_data_set(compose):
+    config = compose("model=llama3_2_3b", "data=metamathqa")
+    assert config.evals.exact_match.answer_pattern == config.data.answer_pattern
+    match = re.search(config.data.answer_pattern, "so 3.\n#### 3\nThe answer is: 3")
+    assert match and match[1] == "3"
+    assert compose().evals.exact_match.answer_pattern is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [("(", "is not a regular expression"), ("answer", "has no group, so it names no part")],
+)
+def test_a_pattern_that_names_no_answer_is_refused(compose, pattern, message):
+    with pytest.raises(ConfigError, match=message):
+        compose(f"evals.exact_match.answer_pattern='{pattern}'")

@@ -80,6 +80,11 @@ def test_a_run_on_fp8_is_trained_evaluated_and_merged(fp8_base, compose, tmp_pat
             "trainer.batch_size=8", f"run_dir={tmp_path}/run", f"cache_dir={tmp_path}/cache",
         )
     )  # fmt: skip
+    assert record.base_format == "FP8"
+    card = (record.adapter / "README.md").read_text(encoding="utf-8")
+    assert "FP8, dequantized to 16 bits; then" in card
+    assert "stored = FineGrainedFP8Config(dequantize=True)" in card
+    assert "BitsAndBytesConfig" not in card
     assert record.scores["heldout_loss"] < record.scores_before["heldout_loss"]
     merge(record.folder, out=tmp_path / "merged", cache_dir=str(tmp_path / "cache"))
     merged = load_file(tmp_path / "merged" / "model.safetensors")
@@ -88,6 +93,19 @@ def test_a_run_on_fp8_is_trained_evaluated_and_merged(fp8_base, compose, tmp_pat
     moved = merged[name].float() - means[name]
     assert 0 < moved.abs().max() < 0.2
     assert "quantization_config" not in json.loads((tmp_path / "merged/config.json").read_text())
+
+
+def test_loftq_needs_16_bits(fp8_base, tmp_path):
+    from anima_exp.config import LoraConfig, LoraInit, TargetModules
+    from anima_exp.model.adapter import add_lora
+
+    folder, _ = fp8_base
+    model = loaded(folder, tmp_path, "nf4")
+    lora = LoraConfig(
+        target_modules=TargetModules.all_linear, rank=2, dropout=0.0, init=LoraInit.loftq
+    )
+    with pytest.raises(ModelError, match=r"is stored in FP8\. Use another lora\.init"):
+        add_lora(model, lora, ModelConfig(name="m", source=str(folder)))
 
 
 _FP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from anima_exp.cli.error_messages import choices
-from anima_exp.config import TargetModules
 from anima_exp.errors import ModelError
+from anima_exp.planner.adapted import adapted_layers
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.shape import from_config, from_model
 
@@ -129,9 +129,10 @@ LORA = {"7b": 159_907_840, "13b": 250_347_520, "33b": 487_587_840, "65b": 799_53
 
 @pytest.mark.parametrize("size", LORA)
 def test_rank_64_gives_the_lora_parameters_that_qlora_printed(compose, size):
-    shape = find_shape(compose(f"model=llama{size}").model)
-    adapted = shape.adapted(TargetModules.all_linear)
-    assert sum(64 * (one.inputs + one.outputs) * count for one, count in adapted) == LORA[size]
+    config = compose(f"model=llama{size}")
+    adapted = adapted_layers(find_shape(config.model), config.lora)
+    found = sum(rank * (one.inputs + one.outputs) * count for one, rank, count in adapted)
+    assert found == LORA[size]
 
 
 def test_a_local_folder_is_read(compose, tmp_path):

@@ -7,8 +7,10 @@ import pytest
 import torch
 from bitsandbytes.nn import Linear8bitLt
 
+from anima_exp.errors import ModelError
 from anima_exp.model.adapter import add_lora
 from anima_exp.model.base import load_base
+from anima_exp.model.lora_start import starts
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.shape import from_model
 from anima_exp.planner.weights import base_weights, trained
@@ -111,6 +113,40 @@ def test_gradients_and_states_are_counted_to_the_byte(compose, saved, optimizer,
         assert counted.optimizer == pytest.approx(states, rel=0.01)
     if lora != "lora=full_finetune":
         assert counted.weights == bytes_of(*learning)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3"])  # the second ties embeddings and head
+@pytest.mark.parametrize(
+    "lora",
+    [
+        ["lora.variant=dora"],
+        ["lora.init=pissa"],
+        ["lora.rank_pattern=['(q|up)_proj:6',model.layers.1.mlp.down_proj:3]"],
+        ["lora.target_modules=named", "lora.modules=['.*layers.1.*']"],
+        ["lora.train_embeddings=true"],
+        ["lora.save_modules=[norm]"],
+    ],
+    ids=" ".join,
+)
+def test_what_a_variant_trains_is_counted_to_the_byte(compose, saved, family, lora):
+    place = f"model.source={saved[family]}"
+    config = compose("model=local", place, "optimizer=adamw", "lora.rank=8", *lora)
+    model = add_lora(loaded(config), config.lora, config.model)
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.grad = torch.zeros_like(parameter)
+    counted = trained(find_shape(config.model), config)
+    assert counted.parameters == sum(parameter.numel() for parameter in learning)
+    assert counted.tensors == len(learning)
+    assert counted.gradients == bytes_of(*learning)
+    assert counted.weights == bytes_of(*learning, *starts(model).values())
+    assert counted.optimizer == states_after_a_step(learning, config)
+
+
+def test_a_name_that_matches_no_layer_is_one_line(compose):
+    config = compose("lora.target_modules=named", "lora.modules=['.*layers.9.*']")
+    with pytest.raises(ModelError, match=r"^lora.modules: .* matches no layer. The linear layers"):
+        trained(find_shape(config.model), config)
 
 
 def states_after_a_step(learning, config):

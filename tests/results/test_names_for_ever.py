@@ -90,6 +90,8 @@ CELLS = {
     "datatypes": "llama33b-alpaca-7969369835",
     "demo": "tiny-sample-8998ea863b",
     "full_vs_lora": "llama7b-alpaca-fe93cb8edf",
+    "lora_methods": "llama3_2_3b-metamathqa-d9a7c82880",
+    "lora_methods_tiny": "tiny-sample-0961b48010",
     "lora_rank": "llama7b-alpaca-57c4970680",
     "lora_search": "llama7b-alpaca-b265488646",
     "seeds": "llama7b-oasst1-6bb014fab9",

@@ -6,16 +6,18 @@ from typing import Any
 
 from anima_exp.cli.overrides import plain_value, to_override
 from anima_exp.cli.saved_run import overrides
-from anima_exp.config import LoraConfig, ModelConfig, TargetModules
+from anima_exp.config import LoraConfig, LoraVariant, ModelConfig, TargetModules
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.model import adapter_files
 
 KEY = "model.adapter"
 # Features of adapters that training does not support.
 _OTHER_KINDS = (
-    "use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "layer_replication",
-    "use_qalora", "alora_invocation_tokens", "megatron_config",
+    "lora_bias", "trainable_token_indices", "layer_replication", "use_qalora",
+    "alora_invocation_tokens", "megatron_config", "use_bdlora", "arrow_config", "velora_config",
+    "kasa_config", "monteclora_config",
 )  # fmt: skip
+_LISTS = ("rank_pattern", "alpha_pattern", "save_modules")
 
 
 @dataclass(frozen=True)
@@ -25,17 +27,27 @@ class Adapter:
     rank: int
     alpha: float
     layers: list[str]  # `q_proj`
+    variant: LoraVariant = LoraVariant.plain
+    rank_pattern: tuple[str, ...] = ()  # `q_proj:8`
+    alpha_pattern: tuple[str, ...] = ()
+    save_modules: tuple[str, ...] = ()
     experts: bool = False  # whether it adapts stacks of experts too
 
     def overrides(self) -> list[str]:
         """Return the settings as overrides of a command line."""
-        return [
+        result = [
             f"lora.target_modules={TargetModules.named.value}",
             f"lora.modules={to_override(self.layers)}",
             f"lora.rank={self.rank}",
-            f"lora.alpha={self.alpha:g}",
+            f"lora.alpha={to_override(self.alpha)}",
             *["lora.experts=true"] * self.experts,
         ]
+        if self.variant is not LoraVariant.plain:
+            result.append(f"lora.variant={self.variant.value}")
+        for name in _LISTS:
+            if values := getattr(self, name):
+                result.append(f"lora.{name}={to_override(list(values))}")
+        return result
 
 
 def with_adapter(arguments: Sequence[str]) -> list[str]:
@@ -70,6 +82,9 @@ def with_adapter(arguments: Sequence[str]) -> list[str]:
     for key, value in own.items():
         if key in given and _number(given[key]) != value:
             raise _contradiction(place, f"{key}={given[key]}", f"{key}={value:g}")
+    variant = f"lora.variant={result.variant.value}"
+    if given.get("lora.variant", result.variant.value) != result.variant.value:
+        raise _contradiction(place, f"lora.variant={given['lora.variant']}", variant)
     base = [] if {"model", "model.source"} & {*given} else overrides(place, key=KEY)
     return [*base, *result.overrides(), *arguments]
 
@@ -98,7 +113,7 @@ def check(model: ModelConfig, lora: LoraConfig) -> None:
 
 
 def read(place: str) -> Adapter:
-    """Return the rank, alpha and layers of a LoRA adapter.
+    """Return the rank, alpha, layers and variant of a LoRA adapter.
 
     Raises:
         ModelError: if the adapter does not exist, or cannot be trained further.
@@ -114,23 +129,41 @@ def read(place: str) -> Adapter:
         raise ModelError(
             f"{where} has {other}, which training does not support. Give a plain LoRA adapter."
         )
+    if start := adapter_files.changes_the_base(settings):
+        raise ModelError(
+            f"{where} was initialized with init_lora_weights={start}, which also changes the base. "
+            "Convert it first (PEFT's path_initial_model_for_weight_conversion)."
+        )
     if settings.get("bias", "none") != "none":
         raise ModelError(
             f"{where} has bias={settings['bias']}, but training does not support biases. "
             "Give an adapter with bias=none."
         )
-    for key in ("rank_pattern", "alpha_pattern"):
-        if settings.get(key):
-            raise ModelError(
-                f"{where} has a {key}, so its layers differ. Training supports one rank and one "
-                "alpha for all layers."
-            )
     try:
         rank, alpha = int(settings["r"]), float(settings["lora_alpha"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{where}: its adapter_config.json has no r or lora_alpha.") from error
-    experts = bool(settings.get("target_parameters"))
-    return Adapter(rank, alpha, _layers(place, settings, where), experts)
+    dora, rslora = settings.get("use_dora"), settings.get("use_rslora")
+    if dora and rslora:
+        raise ModelError(
+            f"{where} has use_dora and use_rslora, but training supports one of the two. Give an "
+            "adapter with one of them."
+        )
+    return Adapter(
+        rank,
+        alpha,
+        _layers(place, settings, where),
+        LoraVariant.dora if dora else LoraVariant.rslora if rslora else LoraVariant.plain,
+        rank_pattern=_pattern(settings, "rank_pattern"),
+        alpha_pattern=_pattern(settings, "alpha_pattern"),
+        save_modules=tuple(settings.get("modules_to_save") or ()),
+        experts=bool(settings.get("target_parameters")),
+    )
+
+
+def _pattern(settings: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    given = settings.get(key)
+    return tuple(f"{name}:{one}" for name, one in given.items()) if given else ()
 
 
 def _layers(place: str, settings: Mapping[str, Any], where: str) -> list[str]:

@@ -1,6 +1,7 @@
 """State in one sentence whether the best cell is better than the others beyond chance."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from anima_exp.comparison.cells import Cell
@@ -8,10 +9,11 @@ from anima_exp.comparison.choose_metric import Metric
 from anima_exp.comparison.leaderboard import Row
 from anima_exp.comparison.runs import Run
 from anima_exp.comparison.settings import hashable
+from anima_exp.config import ForgettingConfig
 from anima_exp.config.evals import EXACT_MATCH_TURNS
 from anima_exp.evals.score_names import group
 from anima_exp.metrics.intervals import Interval, apart, corrected, paired, welch
-from anima_exp.metrics.metric import HELDOUT_LOSS, part_of_score
+from anima_exp.metrics.metric import FORGETTING, HELDOUT_LOSS, NEUTRAL_LOSS, part_of_score
 
 
 def verdict(rows: Sequence[Row], metric: Metric, *, repeat: str) -> str:
@@ -133,6 +135,8 @@ _OF_CONVERSATIONS = (
 
 def comparability_warning(runs: Sequence[Run], metric: Metric) -> str | None:
     """Return a caution if the scores of `runs` are not comparable; None if they are."""
+    if metric.name in (NEUTRAL_LOSS, FORGETTING):
+        return _other_texts(runs, metric)
     score = HELDOUT_LOSS if part_of_score(metric.name) else metric.name
     if score not in _ON_HELDOUT_ROWS or not runs:
         return None
@@ -155,6 +159,19 @@ def comparability_warning(runs: Sequence[Run], metric: Metric) -> str | None:
         f"Caution: {metric.name} was not measured on the same rows in all runs. They differ in "
         f"{', '.join(differ)}. Compare runs that share them, with filter=; or give all one "
         "data.heldout_path."
+    )
+
+
+def _other_texts(runs: Sequence[Run], metric: Metric) -> str | None:
+    """Return a caution if the neutral text was not the same in all runs."""
+    of_text = [f"evals.forgetting.{one.name}" for one in fields(ForgettingConfig)]
+    which = [key for key in of_text if not key.endswith("batch_tokens")]
+    differ = [key for key in which if len({hashable(r.settings.get(key)) for r in runs}) > 1]
+    if not differ:
+        return None
+    return (
+        f"Caution: {metric.name} was not measured on the same text in all runs. They differ in "
+        f"{', '.join(differ)}. Compare runs that share them, with filter=."
     )
 
 

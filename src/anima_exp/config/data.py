@@ -261,6 +261,13 @@ class DataConfig:
     exact_answers: bool = setting(
         False, "True if each row has exactly one right answer; evals.exact_match needs it."
     )
+    answer_pattern: str | None = setting(
+        None,
+        "Regular expression whose last group is the final answer in a response; the default of "
+        "evals.exact_match.answer_pattern.",
+        in_name=False,
+        since="0.2",
+    )
     recommended: RecommendedLength = setting(
         RecommendedLength, "Defaults of trainer for this data set.", in_name=False
     )

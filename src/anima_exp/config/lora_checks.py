@@ -164,6 +164,11 @@ def _variant(config: RunConfig) -> None:
             "the lengths of the rows before it sets A and B. Use lora.init=kaiming, or "
             "lora.variant=rslora or plain."
         )
+    if config.quant.type is Quantization.int8:
+        raise ConfigError(
+            "lora.variant=dora does not work with quant=int8, whose integers PEFT loses on a CPU. "
+            "Use quant=nf4, or lora.variant=plain or rslora."
+        )
     if config.trainer.fsdp:
         raise ConfigError(
             "trainer.fsdp=true shards the base, but lora.variant=dora reads whole matrices of it. "

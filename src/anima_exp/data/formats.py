@@ -97,6 +97,12 @@ _ENTRIES = (
         prompt=templates.plain,
         used_by=(r"qlora-(flan|chip2|longform|self-instruct|unnatural-instructions)-\d+b",),
     ),
+    Format(
+        "metamathqa",
+        recipe=recipes.metamathqa,
+        prompt=templates.metamathqa,
+        stop=("Question:",),  # a base model continues with a question of its own
+    ),
     Format(CHAT, tokenizers_own=True),
     Format("oasst1", recipe=recipes.oasst1, prompt_format="guanaco"),
     Format("input_output", recipe=recipes.input_output, prompt_format="plain"),

@@ -79,6 +79,12 @@ def flan_v2(row: Row) -> Example:
     return Example(_text(row, "inputs"), _answer(row, "targets"))
 
 
+def metamathqa(row: Row) -> Example:
+    """Read the columns query and response (MetaMathQA), or question and answer (GSM8K)."""
+    question, answer = ("query", "response") if "query" in row else ("question", "answer")
+    return Example(templates.metamathqa(_text(row, question)), _answer(row, answer))
+
+
 def text(row: Row) -> Example:
     """Read a document from the column text. Every token of it is trained on."""
     return Example("", _answer(row, "text"))

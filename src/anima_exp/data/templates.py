@@ -46,6 +46,11 @@ def hh_rlhf(instruction: str, input: str = "") -> str:
     return f"\n\nHuman: {plain(instruction, input)}\n\nAssistant:"
 
 
+def metamathqa(instruction: str, input: str = "") -> str:
+    """Return the prompt of PEFT's comparison of methods on MetaMathQA."""
+    return f"Question: {plain(instruction, input)} Think step by step.\nAnswer:"
+
+
 def plain(instruction: str, input: str = "") -> str:
     """Return the instruction unchanged."""
     return f"{instruction}\n{input}" if input else instruction

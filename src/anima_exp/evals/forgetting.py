@@ -84,16 +84,18 @@ def scores_of(losses: TextLosses) -> dict[str, float]:
     return {NEUTRAL_LOSS: losses.mean}
 
 
-def since_start(result: "EvalResult", journal: Any, world: ProcessGroup) -> "EvalResult":
-    """Return `result` with the score `forgetting`, if the loss before training is in the journal.
+def since_start(result: "EvalResult", step: int, journal: Any, world: ProcessGroup) -> "EvalResult":
+    """Return `result` with the score `forgetting`, which is 0 before training.
+
+    Without the losses before training, which an old or damaged journal may lack, there is none.
 
     Args:
         journal: that of the main process counts.
     """
     if result.text is None:
         return result
-    losses = result.text
-    rise = world.run_on_main(lambda: _rise(journal.text(0), losses))
+    after = result.text
+    rise = world.run_on_main(lambda: _rise(journal.text(0) if step else after.to_json(), after))
     return replace(result, scores=result.scores | rise)
 
 

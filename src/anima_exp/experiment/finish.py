@@ -127,6 +127,7 @@ def record_of(
         metrics=setup.evals.described(ending.scores),
         best=ending.best.summary(),
         scores_last=ending.scores_last,
+        base_format=setup.base_format,
         intervals=intervals(journal, ending.best.summary().get("step", ending.step)),
         ended=ending.best.reason if ending.step < setup.steps else "",
     )

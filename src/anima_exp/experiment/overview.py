@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anima_exp.config import Quantization, RunConfig
+from anima_exp.config import LoraInit, LoraVariant, Quantization, RunConfig, lora_text
 from anima_exp.config.data import GENERATED
 from anima_exp.config.mixture import heldout_rows
 from anima_exp.events import Plan, emit
 from anima_exp.model.linear_layers import Parameters
 from anima_exp.planner.execution import Execution, Placement
 from anima_exp.results import training_report
+from anima_exp.results.identity import flatten
 
 if TYPE_CHECKING:
     from anima_exp.experiment.setup import Setup
@@ -47,6 +48,7 @@ def overview_lines(run: Overview) -> dict[str, str]:
             f"{_storage(config)}"
         ),
         "trains": _describe_trainable(config, run.setup.parameters),
+        **_variant(config),
         **training_report.lines(run.setup.report),
         "data": _data(run),
         **_parts(run),
@@ -114,15 +116,42 @@ def _describe_trainable(config: RunConfig, parameters: Parameters) -> str:
     count = f"{parameters.trainable:,} parameters, {100 * parameters.share:.2f} %"
     if config.lora.is_full_finetune:
         return f"every weight: {count}"
-    lora = config.lora
+    lora, settings = config.lora, flatten(config)
     experts = ["experts"] if lora.experts else []
     layers = ", ".join((lora.modules or [lora.target_modules.value]) + experts)
     adapter = config.model.adapter
     continued = f"{adapter} continued, " if adapter else ""
-    return (
-        f"{continued}LoRA on {layers}, rank {lora.rank}, alpha {lora.alpha:g}, "
-        f"dropout {lora.dropout:g}, in {lora.dtype.value}: {count}"
-    )
+    parts = [
+        f"{continued}{lora_text.method(settings)} on {layers}",
+        f"rank {lora.rank}",
+        f"alpha {lora.alpha:g}",
+        *lora_text.patterns(settings),
+        f"dropout {lora.dropout:g}",
+        f"in {lora.dtype.value}",
+    ]
+    if whole := lora_text.whole(settings):
+        parts.append(f"with {whole} as a whole in fp32")
+    return f"{', '.join(parts)}: {count}"
+
+
+def _variant(config: RunConfig) -> dict[str, str]:
+    """Describe what differs from plain LoRA, if anything does."""
+    lines = {}
+    if start := lora_text.start(flatten(config)):
+        lines["starts"] = f"A and B from {start}"
+        if config.lora.init in (LoraInit.pissa, LoraInit.olora):
+            lines["starts"] += (
+                ", which every layer subtracts. The base stays as it is, and the saved adapter has "
+                "twice the rank"
+            )
+    if config.lora.variant is LoraVariant.dora:
+        chance = (
+            ". Its dropout is torch's, which depends on trainer.max_tokens_per_micro_batch"
+            if config.lora.dropout
+            else ""
+        )
+        lines["variant"] = f"DoRA on PEFT's own forward pass, {lora_text.SLOWER}{chance}"
+    return lines
 
 
 def _data(run: Overview) -> str:
@@ -188,12 +217,12 @@ def _evals(run: Overview) -> list[str]:
 
 def _execution(run: Overview) -> str:
     """Describe how a batch is computed, and the memory that is expected to be needed."""
-    from anima_exp.model.varlen_attention import supports_packing
+    from anima_exp.model.varlen_attention import packing_obstacle
 
     how = run.setup.execution
-    packed = supports_packing(run.setup.model)
-    alone = "row by row, because this architecture would let packed rows see each other"
-    parts = [f"at most {how.token_budget:,} tokens at once" if packed else alone]
+    obstacle = packing_obstacle(run.setup.model)
+    packed = f"at most {how.token_budget:,} tokens at once"
+    parts = [f"row by row, because {obstacle}" if obstacle else packed]
     parts.append(f"activation checkpointing {how.recompute.value}")
     if run.processes > 1:
         own = "" if how.sharded else ", each with its own copy of the base"

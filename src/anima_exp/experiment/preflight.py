@@ -19,6 +19,8 @@ from anima_exp.events import warn
 from anima_exp.libraries import hub
 from anima_exp.model import base_config
 from anima_exp.model.base_files import check_base_files, check_has_tokenizer
+from anima_exp.planner.adapted import check_layers
+from anima_exp.planner.find_shape import shape_of_folder
 from anima_exp.planner.lengths import tokenizer_file
 from anima_exp.results.tracking import check_installed, chosen
 from anima_exp.system import hardware
@@ -31,6 +33,8 @@ def check_inputs(config: RunConfig) -> None:
     check_base_files(config.model, config.quant)
     check_has_tokenizer(config.model)
     adapter_settings.check(config.model, config.lora)
+    if config.model.adapter is None and (shape := shape_of_folder(config.model)):
+        check_layers(shape, config.lora)
     check_files(config)
     score_names.check_keep_best(config)  # imports the modules of the user's evaluations
 

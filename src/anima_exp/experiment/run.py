@@ -191,7 +191,7 @@ def _run(
             result = answers.add_to_result(
                 result, config, setup, folder.path, same_weights=step == resumed_at
             )
-        result = since_start(result, journal, world)
+        result = since_start(result, step, journal, world)
         text = result.text.to_json() if result.text else None
         about = (result.seconds, result.rows(), result.metrics, text)
         journal.evaluated(step, result.scores, result.generations, *about)

@@ -18,9 +18,10 @@ from anima_exp.experiment.model_setup import load_model
 from anima_exp.experiment.what_is_trained import training_report
 from anima_exp.inference.saved_template import warn_of_other_template
 from anima_exp.model import adapter_files
-from anima_exp.model.base_config import generation_stops
+from anima_exp.model.base_config import generation_stops, read_config
 from anima_exp.model.hashed_dropout import DropoutKeys
 from anima_exp.model.linear_layers import Parameters
+from anima_exp.model.stored_types import dequantized_format
 from anima_exp.model.tokenizer import (
     check_ids,
     embeddings_of,
@@ -61,6 +62,7 @@ class Setup:
     evaluators: ProcessGroup  # the processes as they share evaluations
     overhead_gib: float  # memory in use before the model is loaded: on a CPU, by the libraries
     base_fingerprint: str
+    base_format: str  # of its files, if they were dequantized first
     adapter_fingerprint: str | None  # of model.adapter
     report: TrainingReport
 
@@ -125,6 +127,7 @@ def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
         base_fingerprint=provenance.base_fingerprint(
             resolve_source(config.model.source), config.model.revision, cache=cache
         ),
+        base_format=dequantized_format(read_config(config.model).to_dict()) or "",
         adapter_fingerprint=_adapter_fingerprint(config),
         report=training_report(
             config, loaded.model, loaded.kinds, data.chat.summary if data.chat else None

@@ -81,11 +81,6 @@ def belongs_to_adapter(name: str) -> bool:
     return "lora_" in name
 
 
-def belongs_to_copy(name: str) -> bool:
-    """Return whether the name of a weight is that of a module's trained copy (modules_to_save)."""
-    return ".modules_to_save." in name
-
-
 def copies_of_whole_modules(model: "nn.Module") -> list[tuple["nn.Module", "nn.Module"]]:
     """Return each module that is trained as a whole, with its copy, which is the trained one.
 
@@ -126,6 +121,15 @@ def cannot_adapt_experts(error: ValueError) -> bool:
     return "ParamWrapper" in str(error)
 
 
+def refused_layer(error: ValueError) -> str | None:
+    """Return the last part of the name of a layer that PEFT refuses in Mamba's families.
+
+    Their kernels read its weight directly. The error quotes the name after "Module".
+    """
+    found = re.search(r"Module '(?:[\w.]*\.)?(\w+)' is incompatible", str(error))
+    return found[1] if found else None
+
+
 def says_other_sizes(error: Exception) -> bool:
     """Return whether an adapter's weights have other sizes than its layers, in torch's words."""
     return "size mismatch" in str(error)
@@ -150,7 +154,7 @@ def without_weight(missing: Iterable[str], adapter: str) -> list[str]:
     `set_peft_model_state_dict` returns torch's `missing_keys`: those of the base, which no adapter
     has, and those of other adapters.
     """
-    own = (key for key in missing if belongs_to_adapter(key) or belongs_to_copy(key))
+    own = (key for key in missing if belongs_to_adapter(key) or is_trained_copy(key))
     return [key for key in own if f".{adapter}" in key]
 
 

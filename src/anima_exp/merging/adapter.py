@@ -29,7 +29,6 @@ _UNKNOWN = (
     "use_qalora", "use_bdlora", "arrow_config", "kasa_config",
     "monteclora_config", "velora_config",
 )  # fmt: skip
-_INITS_THAT_CHANGE_THE_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,7 @@ def _refuse(place: str, config: dict[str, Any]) -> None:
                 f"adapter={place} was made with {key}, which this command does not support. "
                 "Try PEFT's merge_and_unload."
             )
-    start = config.get("init_lora_weights")
-    if isinstance(start, str) and start.lower().startswith(_INITS_THAT_CHANGE_THE_BASE):
+    if start := adapter_files.changes_the_base(config):
         raise ModelError(
             f"adapter={place} was initialized with init_lora_weights={start}, which also changes "
             "the base. Convert it first (PEFT's path_initial_model_for_weight_conversion)."

@@ -24,7 +24,7 @@ from anima_exp.model.base import DTYPES
 from anima_exp.model.linear_layers import target_modules
 from anima_exp.model.lora_start import cast_starts
 from anima_exp.model.target_coverage import check_targets
-from anima_exp.model.target_modules import is_named
+from anima_exp.model.target_modules import check_names
 from anima_exp.model.tokenizer import resolve_source
 from anima_exp.model.whole_modules import train_in_fp32, whole_modules
 
@@ -63,8 +63,8 @@ def add_lora(
     from peft import get_peft_model
 
     layers = target_modules(model, lora.target_modules, lora.modules)
+    check_names(lora, layers, layers)
     check_targets(cast("PreTrainedModel", model), layers, lora, accept)
-    _check_patterns(lora, layers)
     whole, tied = whole_modules(model, lora)
     _check_apart(whole, layers)
     settings = PeftLoraConfig(
@@ -92,6 +92,10 @@ def add_lora(
     except ValueError as error:  # PEFT refuses some layers of some families
         if not cannot_adapt_experts(error):
             reason = first_line(error).partition(". ")[0]  # what follows names PEFT's arguments
+            if (one := peft_internals.refused_layer(error)) and lora.modules is None:
+                names = target_modules(model, lora.target_modules)
+                leaves = sorted({name.rpartition(".")[2] for name in names} - {one})
+                another = f"Use lora.target_modules=named lora.modules=[{','.join(leaves)}]."
             raise ModelError(f"{which} cannot adapt {name}: {reason}. {another}") from error
         raise ModelError(_EXPERTS.format(which, name, another)) from error
     if adapts_experts(adapted) and not lora.experts:
@@ -114,17 +118,6 @@ _RENAMED = (
     "lora     PEFT alone would take layers of shared experts or dense blocks in this adapter for "
     "experts: use it with anima-exp, or merge it"
 )
-
-
-def _check_patterns(lora: LoraConfig, layers: list[str]) -> None:
-    for key, names in (("rank_pattern", ranks(lora)), ("alpha_pattern", alphas(lora))):
-        for name in names:
-            if not any(is_named(layer, name) for layer in layers):
-                leaves = ", ".join(sorted({layer.rpartition(".")[2] for layer in layers}))
-                raise ModelError(
-                    f"lora.{key}: {name} matches no layer with an adapter. Those layers are "
-                    f"{leaves}."
-                )
 
 
 def _check_apart(whole: list[str], layers: list[str]) -> None:

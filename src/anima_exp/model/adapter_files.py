@@ -81,6 +81,16 @@ def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
     return _checked(found, where)
 
 
+_INITS_THAT_CHANGE_THE_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
+
+
+def changes_the_base(settings: Mapping[str, Any]) -> str | None:
+    """Return the initialization by which PEFT changes the base of an adapter, or None."""
+    start = settings.get("init_lora_weights")
+    known = isinstance(start, str) and start.lower().startswith(_INITS_THAT_CHANGE_THE_BASE)
+    return str(start) if known else None
+
+
 def layer_names(place: str, *, key: str = "adapter") -> list[str]:
     """Return the full names of the layers that the adapter has weights for, without torch.
 

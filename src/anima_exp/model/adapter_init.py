@@ -23,13 +23,14 @@ from anima_exp.libraries.peft_internals import (
 from anima_exp.libraries.transformers_internals import is_conv1d
 from anima_exp.model.dequantized_weights import dequantized_weight
 from anima_exp.model.lora_start import hold_start
-from anima_exp.model.stored_tensors import Tensors, weights_of
+from anima_exp.model.stored_tensors import Tensors, file, table, weights_of
+from anima_exp.model.stored_types import dequantized_format
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-# A matrix up to this size is decomposed in full. Of a larger one, the few largest singular vectors
-# are found by products with random vectors, in a hundredth of the time.
+# A matrix up to this size is decomposed in full. Of a larger one, products with random vectors give
+# the few largest singular vectors in much less time.
 _FULL_SIZE = 1024
 _MORE_VECTORS, _ITERATIONS = 32, 16
 
@@ -92,6 +93,13 @@ class _Original:
     """The weights of a base's files, before quantization."""
 
     def __init__(self, model: "PeftModel", base: ModelConfig) -> None:
+        config = file(base, "config.json")
+        if stored := config and dequantized_format(table(base, config)):
+            raise ModelError(
+                f"lora.init=loftq compares with 16-bit weights, but model.source={base.source} is "
+                f"stored in {stored}. Use another lora.init, or the 16-bit model that it was made "
+                "from."
+            )
         self._base = base
         self._tensors = Tensors(weights_of(base))
         self._prefix = f"{model.get_base_model().base_model_prefix}."

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from anima_exp.config import Fault
 from anima_exp.errors import ModelError
 from anima_exp.events import say
-from anima_exp.libraries.transformers_internals import rope_settings, rope_types, rotary_parts
+from anima_exp.libraries.transformers_rope import rope_settings, rope_types, rotary_parts
 from anima_exp.model.architecture_check import short_batch
 from anima_exp.model.base_config import context_length
 from anima_exp.model.chunked_loss import head_of, logits_of

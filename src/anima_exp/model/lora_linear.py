@@ -28,7 +28,8 @@ from anima_exp.libraries.peft_internals import (
 from anima_exp.model import expert_layers
 from anima_exp.model.cast_weights import cast
 from anima_exp.model.dequantized_weights import add_input_gradient
-from anima_exp.model.hashed_dropout import DropoutKeys, Mask, kept_share, layer_key
+from anima_exp.model.forward import base_of
+from anima_exp.model.hashed_dropout import KEYS, DropoutKeys, Mask, kept_share, layer_key
 from anima_exp.model.lora_start import start_of
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def install(model: "PreTrainedModel | PeftModel") -> DropoutKeys:
         else:
             layer.forward = partial(_forward, layer, keys=keys, key=layer_key(name))
     expert_layers.install(model)
+    setattr(base_of(model), KEYS, keys)
     return keys
 
 

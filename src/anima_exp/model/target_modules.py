@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from anima_exp.config import LoraConfig, TargetModules
 from anima_exp.config.lora_checks import alphas, is_pattern, ranks
+from anima_exp.errors import ModelError
 
 _KEY_OR_QUERY = re.compile(r"^(q|k|query|key|wq|wk)(_?proj|_?lin|_layer)?$", re.IGNORECASE)
 
@@ -103,6 +104,25 @@ def rank_of(layer: str, lora: LoraConfig) -> int:
 def alpha_of(layer: str, lora: LoraConfig) -> float:
     """Return the alpha of the adapter on the layer of this full name."""
     return _first(layer, alphas(lora), lora.alpha)
+
+
+def check_names(lora: LoraConfig, layers: Sequence[str], adapted: Sequence[str]) -> None:
+    """Raise ModelError if a name or pattern of the adapter's settings matches no layer.
+
+    Args:
+        layers: the full names of all linear layers.
+        adapted: of those with an adapter.
+    """
+    given = {
+        "modules": (lora.modules or (), layers, "layer. The linear layers are"),
+        "rank_pattern": (ranks(lora), adapted, "layer with an adapter. Those layers are"),
+        "alpha_pattern": (alphas(lora), adapted, "layer with an adapter. Those layers are"),
+    }
+    for key, (names, among, what) in given.items():
+        for name in names:
+            if not any(is_named(layer, name) for layer in among):
+                leaves = ", ".join(sorted({layer.rpartition(".")[2] for layer in among}))
+                raise ModelError(f"lora.{key}: {name} matches no {what} {leaves}.")
 
 
 def _first(layer: str, patterns: Mapping[str, N], otherwise: N) -> N:

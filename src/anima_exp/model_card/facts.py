@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from anima_exp.config import lora_text
 from anima_exp.data import part_counts
 from anima_exp.data.chat import summary
 from anima_exp.data.chat.summary import ChatSummary
@@ -17,7 +18,10 @@ Facts = list[tuple[str, str]]
 def base(record: Record) -> Facts:
     settings = record.settings
     named = base_named(settings, origin.base_origin(settings, record.base_fingerprint))
-    return [*named[:-1], ("stored as", _storage(settings)), named[-1]]
+    stored = _storage(settings)
+    if record.base_format:
+        stored = f"{record.base_format}, dequantized to 16 bits; then {stored}"
+    return [*named[:-1], ("stored as", stored), named[-1]]
 
 
 def base_named(settings: Mapping[str, Any], of: origin.Base) -> Facts:
@@ -90,15 +94,19 @@ def training(record: Record, modules: Sequence[str]) -> Facts:
     settings = record.settings
     parameters = record.parameters
     adapter: Facts = [("method", "every weight was trained")]
-    further = settings.get("model.adapter")
+    further, start = settings.get("model.adapter"), lora_text.start(settings)
+    patterns, whole = lora_text.patterns(settings), lora_text.whole(settings)
     if not record.is_full_finetune:
         adapter = [
-            ("method", "LoRA"),
+            ("method", lora_text.method(settings)),
             *([("trained further", str(further))] if further else []),
             ("layers", f"{settings['lora.target_modules']}: {', '.join(modules)}"),
             ("rank, alpha", f"{settings['lora.rank']}, {settings['lora.alpha']:g}"),
+            *([("rank, alpha of some", ", ".join(patterns))] if patterns else []),
+            *([("started from", start)] if start else []),
             ("dropout", f"{settings['lora.dropout']:g}"),
             ("adapter weights", str(settings["lora.dtype"])),
+            *([("trained as a whole", f"{whole}, in fp32")] if whole else []),
         ]
     return [
         *adapter,

@@ -34,13 +34,13 @@ def loading_code(record: Record, prompt: str | Question) -> str:
     if record.is_full_finetune:
         precision, remote = (record.settings[key] for key in ("trainer.precision", _REMOTE_CODE))
         return of_model(prompt, dtype=precision, remote_code=remote)
-    quantized = record.settings["quant.type"] != "none"
+    quantized = record.settings["quant.type"] != "none" or bool(record.base_format)
     base = origin.base_origin(record.settings, record.base_fingerprint)
     more = ({"revision": _quoted(base.commit)} if base.commit else {}) | {"dtype": _dtype(record)}
     if quantized:
         more["quantization_config"] = "stored"
     more |= _remote_code(record.settings[_REMOTE_CODE])
-    names = ["AutoModelForCausalLM", "AutoTokenizer", *(["BitsAndBytesConfig"] * quantized)]
+    names = ["AutoModelForCausalLM", "AutoTokenizer", *([_config_class(record)] * quantized)]
     lines = [
         "import torch",
         "from peft import PeftModel",
@@ -101,8 +101,21 @@ def _prompting_code(tokenizer: str, prompt: str | Question) -> list[str]:
     ]
 
 
+_DEQUANTIZING = {
+    "FP8": "FineGrainedFP8Config",
+    "MXFP4": "Mxfp4Config",
+    "compressed-tensors": "CompressedTensorsConfig",
+}
+
+
+def _config_class(record: Record) -> str:
+    return _DEQUANTIZING.get(record.base_format, "BitsAndBytesConfig")
+
+
 def _storage(record: Record) -> list[str]:
     settings = record.settings
+    if record.base_format:  # transformers quantizes no model again as it loads
+        return [f"stored = {_config_class(record)}(dequantize=True)"]
     if settings["quant.type"] == "int8":
         return ["stored = BitsAndBytesConfig(load_in_8bit=True)"]
     return [

@@ -3,9 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anima_exp.config import ActivationCheckpointing, Precision, RunConfig
+from anima_exp.config import (
+    ActivationCheckpointing,
+    LoraInit,
+    LoraVariant,
+    Precision,
+    RunConfig,
+)
 from anima_exp.libraries.torch_internals import repeats_kv_heads
-from anima_exp.model.target_modules import Linear, select
+from anima_exp.model.target_modules import Linear
+from anima_exp.planner.adapted import adapted_in
 from anima_exp.planner.shape import Block, Shape
 from anima_exp.planner.weights import WIDTH
 
@@ -60,9 +67,8 @@ def kept_by_block(
 
 def _products(shape: Shape, block: Block, config: RunConfig) -> int:
     """Bytes of matrix products that selective checkpointing keeps; with an adapter, A x too."""
-    width, rank = WIDTH[config.trainer.precision], config.lora.rank
     products = sum(one.outputs for one in block.linears)
-    return width * (products + rank * len(_adapted(shape, block, config)))
+    return WIDTH[config.trainer.precision] * (products + _ranks(shape, block, config))
 
 
 def _all_of_block(shape: Shape, block: Block, config: RunConfig, gpu: bool) -> int:
@@ -77,7 +83,9 @@ def _all_of_block(shape: Shape, block: Block, config: RunConfig, gpu: bool) -> i
         kept = width * sum(one.inputs for one in block.linears)
     else:
         kept = width * _inputs(block, block.linears if full else adapted, one_kernel)
-    kept += width * config.lora.rank * len(adapted)
+    kept += width * _ranks(shape, block, config)
+    if config.lora.variant is LoraVariant.dora:
+        kept += _of_dora(adapted, config)
     kept += width * _attention(shape, one_kernel) + _SUM * shape.heads
     kept += width * _feed_forward(block, fused=fused)
     kept += width * experts_kept(
@@ -102,8 +110,24 @@ def _norm_width(config: RunConfig) -> int:
 
 
 def _adapted(shape: Shape, block: Block, config: RunConfig) -> list[Linear]:
-    lora = config.lora
-    return select(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.modules)
+    return list(dict.fromkeys(one.layer for one in adapted_in(shape, block, config.lora)))
+
+
+def _ranks(shape: Shape, block: Block, config: RunConfig) -> int:
+    """Numbers that one token leaves in the narrow products of a block's adapters."""
+    adapted = adapted_in(shape, block, config.lora)
+    times = 2 if config.lora.init in (LoraInit.pissa, LoraInit.olora) else 1  # A0 x too
+    return times * -(-sum(one.rank * one.blocks for one in adapted) // block.count)
+
+
+def _of_dora(adapted: Sequence[Linear], config: RunConfig) -> int:
+    """Bytes that PEFT's forward pass keeps for a token besides the input of each layer.
+
+    The input in fp32 and in 16 bits, with dropout its mask, and both results in fp32.
+    """
+    width = WIDTH[config.trainer.precision]
+    inputs = _SUM + (0 if width == _SUM else width) + (_SUM + 1 if config.lora.dropout else 0)
+    return sum(inputs * one.inputs + 3 * _SUM * one.outputs for one in adapted)
 
 
 def _inputs(block: Block, trained: Sequence[Linear], one_kernel: bool) -> int:

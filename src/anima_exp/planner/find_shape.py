@@ -24,6 +24,15 @@ def find_shape(model: ModelConfig) -> Shape:
     return _without_weights(model, found)
 
 
+def shape_of_folder(model: ModelConfig) -> Shape | None:
+    """Return the shape of a base in a local folder if it takes neither torch nor the network."""
+    folder = tiny_base() if model.source == "tiny" else expanded(model.source, "model.source")
+    if not (folder / "config.json").is_file():
+        return None
+    found = _read(model, folder / "config.json")
+    return from_config(found) if found.get("model_type") in FAMILIES else None
+
+
 def _config(model: ModelConfig) -> dict[str, Any]:
     folder = tiny_base() if model.source == "tiny" else expanded(model.source, "model.source")
     if folder.is_dir():

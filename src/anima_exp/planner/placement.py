@@ -16,8 +16,8 @@ from anima_exp.config import ActivationCheckpointing, RunConfig
 from anima_exp.data import formats
 from anima_exp.errors import ModelError
 from anima_exp.model.device_map import meta_model, modules_of
-from anima_exp.model.target_modules import select
 from anima_exp.planner.activations import kept_by_block
+from anima_exp.planner.adapted import adapted_in
 from anima_exp.planner.execution import Execution, Placement, choose_execution, fastest
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.gpus import DEFAULT_GPU, Gpu
@@ -114,12 +114,7 @@ class SeveralGpus:
             only = shape.only(block)
             static = block_bytes(shape, block, config)
             pageable = 0
-            adapted = select(
-                block.linears,
-                config.lora.target_modules,
-                hidden=shape.hidden,
-                names=config.lora.modules,
-            )
+            adapted = adapted_in(shape, block, config.lora)
             if self._full or adapted:
                 learns = trained(only, config)
                 static += learns.total

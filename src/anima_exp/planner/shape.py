@@ -1,14 +1,14 @@
 """Read from a config.json, or from a model in memory, the shape that memory and speed depend on."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from anima_exp.config import TargetModules
 from anima_exp.errors import ModelError
 from anima_exp.model.base_config import context_length
-from anima_exp.model.target_modules import Linear, is_named, select
+from anima_exp.model.target_modules import Linear
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -46,6 +46,7 @@ class Block:
     head_norms: bool = False  # queries and keys are normalized too, as in Qwen3
     other: int = 0  # elements of all other weights
     experts: tuple[Experts, ...] = ()  # in the model's order: gate and up, down
+    first: int = 0  # the number of the first of them
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Shape:
     norms: int  # the normalization after the last block
     other: int = 0  # all other weights outside the blocks
     positions: int | None = None  # the largest number of tokens in a row
+    prefix: str = "model.layers."  # a block's name without its number
 
     @property
     def layers(self) -> int:
@@ -97,33 +99,6 @@ class Shape:
         """Return the shape of one such block alone."""
         one = replace(block, count=1)
         return replace(self, blocks=(one,), embeddings=0, head=0, norms=0, other=0)
-
-    def adapted(
-        self, which: TargetModules, names: Sequence[str] | None = None
-    ) -> list[tuple[Linear, int]]:
-        """Return the layers that get an adapter, each with the number of blocks that have it.
-
-        Raises:
-            ModelError: if the architecture has no such layers.
-        """
-        every = [one for block in self.blocks for one in block.linears]
-        leaves = ", ".join(sorted({one.leaf for one in every}))
-        for name in names or ():
-            if not any(is_named(one.name, name) for one in every):
-                raise ModelError(
-                    f"lora.modules: {name} matches no layer. The linear layers are {leaves}."
-                )
-        found = [
-            (linear, block.count)
-            for block in self.blocks
-            for linear in select(block.linears, which, hidden=self.hidden, names=names)
-        ]
-        if not found and which is not TargetModules.none:
-            raise ModelError(
-                f"lora.target_modules={which.value} matches none of the layers {leaves}. "
-                "Use lora=all_linear."
-            )
-        return found
 
 
 # Families whose blocks are query, key, value, out, gate, up, down and two norms. All others are
@@ -234,18 +209,23 @@ def from_model(model: "PreTrainedModel | PeftModel") -> Shape:
         )
         for b in linears
     )
+    blocks: list[Block] = []
+    for same, alike in groupby(each):
+        first = sum(block.count for block in blocks)
+        blocks.append(Block(sum(1 for _ in alike), *same, first=first))
     return Shape(
         hidden=text.hidden_size,
         heads=heads,
         kv_heads=getattr(text, "num_key_value_heads", None) or heads,
         head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
         vocab=text.vocab_size,
-        blocks=tuple(Block(sum(1 for _ in alike), *same) for same, alike in groupby(each)),
+        blocks=tuple(blocks),
         embeddings=embeddings,
         head=head,
         norms=rest[""].norms,
         other=rest[""].other - embeddings - head,
         positions=context_length(text),
+        prefix=re.sub(r"\d+\.$", "", next(iter(linears))),
     )
 
 

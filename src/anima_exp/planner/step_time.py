@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from anima_exp.config import ActivationCheckpointing, Precision, RunConfig
-from anima_exp.model.target_modules import Linear, select
+from anima_exp.model.target_modules import Linear
+from anima_exp.planner.adapted import adapted_in, adapted_layers
 from anima_exp.planner.gpus import Gpu
 from anima_exp.planner.shape import Block, Shape
 from anima_exp.planner.weights import WIDTH, split_bytes, trained
@@ -49,8 +50,8 @@ def flops(
     full = config.lora.is_full_finetune
     weights = shape.linear_weights + shape.active_experts
     learning = sum(
-        config.lora.rank * (one.inputs + one.outputs) * count
-        for one, count in shape.adapted(config.lora.target_modules, config.lora.modules)
+        one.rank * (one.layer.inputs + one.layer.outputs) * one.blocks
+        for one in adapted_layers(shape, config.lora)
     )
     if config.lora.experts:
         learning += sum(
@@ -225,5 +226,4 @@ def _moved(shape: Shape, config: RunConfig) -> float:
 
 
 def _adapted(shape: Shape, block: Block, config: RunConfig) -> list[Linear]:
-    lora = config.lora
-    return select(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.modules)
+    return list(dict.fromkeys(one.layer for one in adapted_in(shape, block, config.lora)))

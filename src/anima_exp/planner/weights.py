@@ -4,7 +4,15 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from anima_exp.config import OptimizerName, Precision, Quantization, RunConfig
+from anima_exp.config import (
+    LoraConfig,
+    LoraInit,
+    LoraVariant,
+    OptimizerName,
+    Precision,
+    Quantization,
+    RunConfig,
+)
 from anima_exp.libraries.bitsandbytes_internals import (
     CONSTANTS_A_CONSTANT,
     LEAST_IN_8_BITS,
@@ -12,7 +20,8 @@ from anima_exp.libraries.bitsandbytes_internals import (
     STATES_A_CONSTANT,
     WEIGHTS_A_CONSTANT,
 )
-from anima_exp.model.target_modules import Linear
+from anima_exp.model.target_modules import Linear, is_named
+from anima_exp.planner.adapted import adapted_layers
 from anima_exp.planner.shape import Block, Experts, Shape
 
 WIDTH = {Precision.fp32: 4, Precision.bf16: 2, Precision.fp16: 2}  # bytes
@@ -128,15 +137,22 @@ def trained(shape: Shape, config: RunConfig) -> TrainableMemory:
     dtype = Precision.fp32 if full else config.lora.dtype
     product = config.trainer.precision
     sizes = _tensors_of_base(shape) if full else _tensors_of_adapter(shape, config)
-    elements = sum(size * count for size, count in sizes.items())
-    states = {size: count * _states(size, config, dtype) for size, count in sizes.items()}
+    whole = Counter() if full else _whole_modules(shape, config.lora)  # in fp32
+    elements, in_fp32 = (sum(size * count for size, count in one.items()) for one in (sizes, whole))
+    states = Counter(
+        {size: count * _states(size, config, dtype) for size, count in sizes.items()}
+    ) + Counter(
+        {size: count * _states(size, config, Precision.fp32) for size, count in whole.items()}
+    )
+    # PiSSA and OLoRA keep A and B as they were at the start, without gradients.
+    stored = elements * (2 if config.lora.init in (LoraInit.pissa, LoraInit.olora) else 1)
     paged = config.optimizer.name is not OptimizerName.adamw
     return TrainableMemory(
-        parameters=elements,
-        tensors=sizes.total(),
-        weights=0 if full else elements * WIDTH[dtype],
-        copies=0 if full or dtype is product else elements * WIDTH[product],
-        gradients=elements * WIDTH[dtype],
+        parameters=elements + in_fp32,
+        tensors=sizes.total() + whole.total(),
+        weights=0 if full else stored * WIDTH[dtype] + 4 * in_fp32,
+        copies=0 if full or dtype is product else stored * WIDTH[product],
+        gradients=elements * WIDTH[dtype] + 4 * in_fp32,
         optimizer=sum(states.values()),
         pageable=sum(n for size, n in states.items() if paged and size >= LEAST_PAGED),
     )
@@ -145,13 +161,41 @@ def trained(shape: Shape, config: RunConfig) -> TrainableMemory:
 def _tensors_of_adapter(shape: Shape, config: RunConfig) -> Counter[int]:
     """Return how many tensors there are of each size: elements -> count."""
     sizes: Counter[int] = Counter()
-    for linear, count in shape.adapted(config.lora.target_modules, config.lora.modules):
-        sizes[config.lora.rank * linear.inputs] += count
-        sizes[linear.outputs * config.lora.rank] += count
+    for layer, rank, count in adapted_layers(shape, config.lora):
+        sizes[rank * layer.inputs] += count
+        sizes[layer.outputs * rank] += count
+        if config.lora.variant is LoraVariant.dora:
+            sizes[layer.outputs] += count  # the lengths of the rows
     for block in shape.blocks if config.lora.experts else ():
         for stack in block.experts:
             sizes[config.lora.rank * stack.count * stack.inputs] += block.count
             sizes[stack.outputs * stack.count * config.lora.rank] += block.count
+    return sizes
+
+
+def _whole_modules(shape: Shape, lora: LoraConfig) -> Counter[int]:
+    """Return the tensors of modules that are trained as a whole.
+
+    Of a module inside the blocks that is no linear layer, only norms are known here, all at once.
+    """
+    sizes: Counter[int] = Counter()
+    tables = {"embed_tokens": shape.embeddings, "lm_head": shape.head}
+    names = lora.save_modules or []
+    for table, size in tables.items():
+        if size and (lora.train_embeddings or any(is_named(table, name) for name in names)):
+            sizes[size] += 1
+    for name in names:
+        linears = [
+            (one.weights, block.count)
+            for block in shape.blocks
+            for one in block.linears
+            if is_named(one.name, name)
+        ]
+        for size, count in linears:
+            sizes[size] += count
+        if not linears and "norm" in name:
+            inside = 0 if name == "norm" else sum(one.count * one.norms for one in shape.blocks)
+            sizes[inside or shape.norms] += 1
     return sizes
 
 

@@ -35,6 +35,7 @@ CHECKPOINT = {
     "adapter_model.safetensors": "The adapter's weights (`model*.safetensors` if all are trained).",
     "adapter_config.json": "PEFT's description of the adapter.",
     "optimizer*.safetensors": "The optimizer's states.",
+    "start.safetensors": "What PiSSA and OLoRA subtract from the base, with their lora.init.",
     "random.safetensors": "The states of the random number generators.",
     "state.json": "Step, position in the data, schedule and loss scaler.",
     "meter.json": "Counts of tokens and seconds up to the checkpoint.",
@@ -89,6 +90,7 @@ RECORD = {
     "parts": "With `data=mixture`: rows, repeats, tokens and share of each part.",
     "report": "What is trained: parameters by kind of module, positions, attention.",
     "chat": "Of conversations: template, end tokens, answers and tokens trained on, what was cut.",
+    "base_format": "`FP8` or `MXFP4` if the base's files were dequantized to 16 bits first.",
     "intervals": "95 % intervals of scores, low and high: of `forgetting`.",
     "ended": "Why the run ended before its planned last step.",
 }

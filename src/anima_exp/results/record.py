@@ -60,6 +60,7 @@ class Record:
     chat: dict[str, Any] = field(default_factory=dict)
     # What is trained: parameters by kind of module, positions, attention (training_report.py).
     report: dict[str, Any] = field(default_factory=dict)
+    base_format: str = ""  # FP8, MXFP4: the base's files were dequantized to 16 bits first
     # 95 % intervals of scores, low and high: of forgetting, over the rows of the text.
     intervals: dict[str, list[float]] = field(default_factory=dict)
     ended: str = ""  # why before the planned last step

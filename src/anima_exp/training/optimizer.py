@@ -11,7 +11,10 @@ from torch import nn
 from anima_exp.config import OptimizerConfig, OptimizerName, Schedule
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes, new_exceptions
 
-_NEVER_DECAYED = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
+# DoRA's lengths of rows are no more to be drawn to 0 than the weights of norms.
+_NEVER_DECAYED = re.compile(
+    r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)|lora_magnitude"
+)
 
 
 def make_optimizer(

@@ -44,7 +44,7 @@ def load(model: "PreTrainedModel | PeftModel", folder: Path) -> None:
 
         try:
             result: Any = set_peft_model_state_dict(model, load_file(folder / ADAPTER))
-        except RuntimeError as error:  # lora.init=eva may have found other ranks
+        except RuntimeError as error:  # lora.init=eva may have chosen other ranks
             if not says_other_sizes(error):
                 raise
             _check(folder, [first_line(error)])
@@ -65,7 +65,7 @@ def load(model: "PreTrainedModel | PeftModel", folder: Path) -> None:
 
 
 def _load_starts(model: "PreTrainedModel | PeftModel", folder: Path) -> None:
-    """Load what PiSSA and OLoRA subtract: found again, it could have other signs."""
+    """Load what PiSSA and OLoRA subtract. Computed again, it could have other signs."""
     wanted = starts(model)
     stored = load_tensors(folder, _START) if wanted else {}
     _check(folder, sorted(wanted.keys() ^ stored.keys()))
