@@ -4,7 +4,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help reference gallery docs docs-serve demo notebooks story test contracts test-ray check gpu-hollow gpu-count gpu-check gpu-check-rehearsal lint types format tiny-base bench bench-gpu bench-processes bench-base bench-chat bench-choice bench-compare bench-data bench-start bench-sweep clean
+.PHONY: help reference families gallery docs docs-serve demo notebooks story test contracts test-ray check gpu-hollow gpu-count gpu-check gpu-check-rehearsal lint types format tiny-base bench bench-gpu bench-processes bench-base bench-chat bench-choice bench-compare bench-data bench-start bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
@@ -78,6 +78,10 @@ types: $(VENV)/.installed  ## mypy --strict
 	$(VENV)/bin/mypy
 
 reference: $(VENV)/.installed  ## write docs/reference/ and the JSON Schema for editors from the code
+	$(PY) -m anima_exp.reference docs
+
+families: $(VENV)/.installed  ## try every model family of the installed transformers, built small: 3 minutes (ONLY="llama ...")
+	PYTHONPATH=tests $(PY) -m support.families src/anima_exp/reference/families.json $(ONLY)
 	$(PY) -m anima_exp.reference docs
 
 gallery: $(VENV)/.installed  ## write docs/gallery.md: every experiment and sweep, and what it would cost (a minute)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from peft.tuners.lora import layer as peft_layer
+from support.small_models import small
 from support.tiny_llama import tiny_llama
 
 from anima_exp.libraries import peft_internals
@@ -109,6 +110,13 @@ def test_an_adapters_weights_and_dropouts_are_told_by_their_names():
 
 def test_peft_wraps_experts_in_one_tensor_in_a_class_called_param_wrapper():
     assert hasattr(peft_layer, "ParamWrapper")
+
+
+def test_peft_names_the_layer_of_mamba_that_it_refuses():
+    with pytest.raises(ValueError) as error:
+        get_peft_model(small("mamba2"), LoraConfig(target_modules=["in_proj", "out_proj"]))
+    assert peft_internals.refused_layer(error.value) == "out_proj"
+    assert peft_internals.refused_layer(ValueError("Module not found")) is None
 
 
 def test_an_adapter_of_other_sizes_is_refused_in_torchs_words():

@@ -1,10 +1,14 @@
 """transformers still has what libraries/transformers_internals.py uses; a test names each part."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from support.small_models import small
 from support.tiny_llama import tiny_llama
 from transformers import (
     DynamicCache,
+    Gemma3nTextConfig,
     GPT2Config,
     LlamaConfig,
     MambaConfig,
@@ -16,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from anima_exp.libraries import transformers_internals as internals
 
+FALCON_H1 = {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8}
 IDS = torch.tensor([[1, 5, 9, 2]])
 
 
@@ -30,9 +35,63 @@ def cache_of(model, ids):
     return found
 
 
-def test_a_model_says_that_it_takes_attention_from_outside(llama):
-    assert internals.takes_attention(llama)
-    assert not internals.takes_attention(torch.nn.Linear(1, 1))
+def test_an_argument_of_attention_that_is_not_known_counts():
+    assert internals.changes_attention("softcap", 50.0)
+    assert internals.changes_attention("is_causal", False)
+    assert not internals.changes_attention("softcap", None)
+    assert not internals.changes_attention("position_ids", IDS)
+
+
+def test_a_layer_of_llama_4_knows_its_chunk():
+    model = small("llama4", layer_types=["chunked_attention", "full_attention"])
+    layers = [layer.self_attn for layer in model.model.layers]
+    assert [internals.chunk_of(layer) for layer in layers] == [16, None]
+
+
+@pytest.mark.parametrize(
+    ("family", "mixers"),
+    [("llama", set()), ("mamba2", {"mixer"}), ("falcon_h1", {"mamba"}), ("lfm2", {"conv"}),
+     ("rwkv", {"attention", "feed_forward"})],
+)  # fmt: skip
+def test_modules_that_mix_tokens_are_known(family, mixers):
+    how = {"layer_types": ["conv", "full_attention"]} if family == "lfm2" else {}
+    how |= FALCON_H1 if family == "falcon_h1" else {}
+    names = [
+        name for name, module in small(family, **how).named_modules()
+        if internals.mixes_tokens(module)
+    ]  # fmt: skip
+    assert {name.rpartition(".")[2] for name in names} == mixers
+
+
+def test_a_family_says_whether_it_has_activation_checkpointing(llama):
+    from transformers import CTRLConfig, CTRLLMHeadModel
+
+    shape = {"vocab_size": 9, "n_embd": 8, "dff": 8, "n_layer": 1, "n_head": 1}
+    ctrl = CTRLLMHeadModel(CTRLConfig(**shape))
+    assert internals.can_checkpoint(llama) and not internals.can_checkpoint(ctrl)
+    with pytest.raises(ValueError, match="does not support"):
+        internals.set_activation_checkpointing(ctrl, {"use_reentrant": False})
+
+
+def test_rwkv_leaves_its_weights_alone_when_it_is_told_to():
+    model = small("rwkv", num_hidden_layers=7).eval()  # it halves from the sixth layer on
+    weight = model.rwkv.blocks[6].attention.output.weight
+    before = weight.detach().clone()
+    with torch.no_grad():
+        model(input_ids=IDS, use_cache=False)
+    assert not torch.equal(weight, before)
+    model = small("rwkv", num_hidden_layers=7).eval()
+    internals.keep_weights(model)
+    with torch.no_grad():
+        model(input_ids=IDS, use_cache=False)
+    assert torch.equal(model.rwkv.blocks[6].attention.output.weight, before)
+
+
+def test_gemma_3n_does_not_clip_its_weights_when_it_is_told_not_to():
+    config = Gemma3nTextConfig()
+    assert config.altup_coef_clip
+    internals.keep_weights(SimpleNamespace(config=config))
+    assert config.altup_coef_clip is None
 
 
 def test_the_mapping_of_families_says_which_computes_sdpa():
@@ -173,10 +232,6 @@ def test_a_family_of_state_space_models_is_in_the_mapping():
     assert internals.family_takes_sdpa(GPT2Config()) is True
 
 
-def test_frequencies_of_rotary_positions_are_known_by_their_name(llama):
-    assert internals.rotary_parts(llama) == [llama.model.rotary_emb]
-
-
 def test_rows_leave_a_cache_whose_layers_are_on_several_devices(llama):
     cache, seen = cache_of(llama, IDS.repeat(3, 1)), []
     second = cache.layers[1]
@@ -191,13 +246,3 @@ def test_rows_leave_a_cache_whose_layers_are_on_several_devices(llama):
     internals.keep_rows(cache, torch.tensor([0, 2]))
     assert seen == ["meta"]
     assert [len(layer.keys) for layer in cache.layers] == [2, 2]
-
-
-def test_rotary_modules_know_the_type_with_which_they_were_built():
-    from support.small_models import small
-
-    linear = {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}
-    model = small("llama", rope_parameters=linear)
-    assert internals.rope_settings(model.config) == {"": linear}
-    (part,) = internals.rotary_parts(model)
-    assert internals.rope_types(part) == {"": "linear"}

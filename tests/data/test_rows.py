@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from anima_exp.config import DataConfig
-from anima_exp.data.rows import first, orders_of_read, shuffled, split
+from anima_exp.data.orders import first, orders_of_read, shuffled, split
 from anima_exp.errors import DataError
 
 

@@ -6,7 +6,11 @@ from anima_exp.data.micro_batch import pack_rows
 from anima_exp.errors import ModelError
 from anima_exp.model import architecture_check, varlen_attention
 from anima_exp.model.forward import loss_of
-from anima_exp.model.varlen_attention import packed_attention, supports_packing
+from anima_exp.model.varlen_attention import (
+    packed_attention,
+    packing_obstacle,
+    supports_packing,
+)
 
 MAMBA = {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8}
 
@@ -32,9 +36,13 @@ def losses(model, rows):
         ("llama", {}, True),
         ("mistral", {"sliding_window": 4}, True),
         ("gpt2", {}, True),
-        ("gemma2", {}, False),  # its scores are bent, which torch's attention cannot
-        ("lfm2", {"layer_types": ["conv", "full_attention"]}, False),
-        ("falcon_h1", MAMBA | {"lm_head_multiplier": 0.5}, False),
+        ("gemma2", {}, True),  # with a soft cap of its scores
+        ("llama4", {}, True),  # with attention inside of chunks
+        ("lfm2", {"layer_types": ["conv", "full_attention"]}, True),
+        ("falcon_h1", MAMBA | {"lm_head_multiplier": 0.5}, True),
+        ("mamba2", {}, True),
+        ("nemotron", {}, False),  # it passes its attention no borders
+        ("falcon", {}, False),  # its attention cannot be replaced
     ],
 )
 def test_a_model_whose_rows_would_see_each_other_is_computed_row_by_row(family, how, apart):
@@ -55,6 +63,48 @@ def test_a_leak_that_no_list_knows_is_seen(monkeypatch):
     monkeypatch.setattr(varlen_attention, "_row_by_row", leaking)
     architecture_check.probe_architecture(model)
     assert not supports_packing(model)
+
+
+@pytest.mark.parametrize("family", ["lfm2", "falcon_h1", "mamba2"])
+def test_without_calls_by_row_the_mixers_of_a_hybrid_leak(family, monkeypatch):
+    monkeypatch.setattr(varlen_attention, "mixers", lambda model: [])
+    how = {"layer_types": ["conv", "full_attention"]} if family == "lfm2" else {}
+    model = small(family, **how | (MAMBA if family == "falcon_h1" else {})).eval()
+    architecture_check.probe_architecture(model)
+    assert not supports_packing(model)
+
+
+def test_attention_that_is_never_ours_is_no_reason_to_pack(monkeypatch):
+    """GPT's own attention of 2018 hardly changes a random model: too little to see a leak."""
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.OpenAIGPTConfig(
+        vocab_size=97, n_embd=64, n_layer=2, n_head=4, n_positions=64, attn_pdrop=0, embd_pdrop=0,
+        resid_pdrop=0,
+    )  # fmt: skip
+    model = transformers.OpenAIGPTLMHeadModel(config).requires_grad_(False).eval()
+    architecture_check.probe_architecture(model)
+    assert packing_obstacle(model) == "its attention cannot be replaced"
+
+
+def test_a_model_that_reads_later_tokens_is_refused():
+    import transformers
+
+    config = transformers.XLMConfig(
+        vocab_size=97, emb_dim=32, n_layers=1, n_heads=2, max_position_embeddings=32, causal=False,
+        n_langs=1,
+    )  # fmt: skip
+    model = transformers.XLMWithLMHeadModel(config).requires_grad_(False).eval()
+    with pytest.raises(ModelError, match=r"XLMWithLMHeadModel computes the logits of a token from"):
+        architecture_check.probe_architecture(model)
+
+
+def test_a_model_that_fails_on_text_is_one_line():
+    model = small().eval()
+    model.model.layers[0].mlp.forward = lambda x: x[..., :3]
+    with pytest.raises(ModelError, match=r"LlamaForCausalLM fails on a short row of text: .*none"):
+        architecture_check.probe_architecture(model)
 
 
 def test_logits_that_ours_are_not_are_refused():

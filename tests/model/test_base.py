@@ -127,18 +127,6 @@ def test_a_base_that_is_stored_as_asked_is_used_and_said(base, tmp_path, quant, 
     assert "is already stored in" in refusal(tmp_path / "kept", "fp4")
 
 
-def test_experts_that_would_stay_in_16_bits_are_refused(tmp_path, capsys):
-    small("mixtral").save_pretrained(tmp_path)
-    assert refusal(tmp_path, "int8") == (
-        f"quant=int8 quantizes only 14 % of the weights in the blocks of model.source={tmp_path}: "
-        "its experts (model.layers.1.mlp.experts.gate_up_proj) are one stacked tensor. Choose "
-        "another model, use quant=none if its 16-bit weights fit into memory, or accept this with "
-        "model.accept=[unquantized]."
-    )
-    load(tmp_path)
-    assert "86 % of the weights in blocks are stacked experts" in capsys.readouterr().out
-
-
 def test_a_family_without_torch_s_attention_gets_its_own_and_the_run_says_so(
     tmp_path, capsys, monkeypatch
 ):

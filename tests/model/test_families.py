@@ -1,8 +1,13 @@
 """Families that differ from Llama: they compute what transformers computes, or are refused."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
+import transformers
+from support.families.small_configs import causal_families, small_model
+from support.families.trial import FAILED, try_family
 from support.small_models import VOCABULARY, small, some_rows
 
 from anima_exp.config import (
@@ -25,6 +30,7 @@ from anima_exp.model.linear_layers import linear_layers, target_modules
 from anima_exp.model.varlen_attention import supports_packing
 from anima_exp.planner.adapted import adapted_layers
 from anima_exp.planner.shape import from_model
+from anima_exp.reference.families import measured
 from anima_exp.training.gradient_check import reference_gradients
 from anima_exp.training.step import GradientStep
 
@@ -57,7 +63,43 @@ def assert_plain_gradients(model):
     assert float((ours - theirs).norm() / theirs.norm()) < 1e-4
 
 
-@pytest.mark.parametrize("family", ["nemotron", "llama4", "mpt"])
+def trial(family, folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return try_family(family, folder)
+
+
+def on_the_page(family):
+    """What the page says of a family; of a release that was not tried, what the newest gave."""
+    known = measured()
+    newest = max(known, key=lambda release: [*map(int, release.split("."))])
+    return known.get(transformers.__version__, known[newest]).get(family)
+
+
+@pytest.mark.parametrize(
+    "family",
+    ["llama", "qwen3", "gemma2", "gemma3_text", "phi3", "gpt2", "mixtral", "qwen3_moe",
+     "deepseek_v3", "gpt_oss", "llama4_text", "qwen3_next", "falcon_h1", "mamba2", "lfm2",
+     "granitemoehybrid", "rwkv", "bloom", "falcon", "nemotron", "bert"],
+)  # fmt: skip
+def test_a_family_is_what_the_page_says(family, tmp_path):
+    found = trial(family, tmp_path).to_dict()
+    assert found["result"] != FAILED, found
+    if transformers.__version__ in measured():
+        assert found == on_the_page(family), "run: make families"
+    assert found["result"] == on_the_page(family)["result"], found.get("reason")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", causal_families())
+def test_every_family_is_what_the_page_says(family, tmp_path):
+    found = trial(family, tmp_path).to_dict()
+    assert found["result"] != FAILED, found
+    if (row := on_the_page(family)) is not None:
+        assert found["result"] == row["result"], found.get("reason")
+
+
+@pytest.mark.parametrize("family", ["nemotron", "mpt"])
 def test_a_family_that_takes_no_borders_trains_row_by_row(family):
     model = adapted(small(family).eval())
     assert not supports_packing(model.get_base_model())
@@ -82,16 +124,52 @@ def test_experts_that_peft_would_adapt_are_one_line(dropout):
     adapted(small("deepseek_v3").eval(), TargetModules.attention, dropout)
 
 
-def test_layers_that_peft_refuses_are_one_line():
-    with pytest.raises(
-        ModelError, match=r"^lora\.target_modules=all_linear cannot adapt Mamba2.*out_proj"
-    ):
+def test_layers_that_peft_refuses_are_one_line_with_the_layers_that_it_takes():
+    with pytest.raises(ModelError) as error:
         adapted(small("mamba2").eval())
+    assert str(error.value).startswith("lora.target_modules=all_linear cannot adapt Mamba2")
+    assert str(error.value).endswith(
+        "Module 'out_proj' is incompatible with Mamba-based models (model_type='mamba2'). "
+        "Use lora.target_modules=named lora.modules=[in_proj]."
+    )
+
+
+def test_layers_that_text_does_not_pass_through_get_no_adapter():
+    config = transformers.BartConfig(
+        vocab_size=97, d_model=32, decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=48,
+        max_position_embeddings=64, is_decoder=True, is_encoder_decoder=False,
+    )  # fmt: skip
+    model = transformers.BartForCausalLM(config).requires_grad_(False).eval()
+    assert any("encoder_attn" in layer.name for layer in linear_layers(model))
+    probe_architecture(model)
+    names = target_modules(model, TargetModules.all_linear)
+    assert len(names) == 6 and not any("encoder_attn" in name for name in names)
+
+
+def test_a_choice_of_tokens_gets_no_adapter(tmp_path):
+    names = target_modules(small_model("deepseek_v32"), TargetModules.all_linear)
+    assert names and not any("indexer" in name for name in names)
+
+
+def test_selective_checkpointing_whose_gradients_differ_is_seen():
+    model = small_model("gemma3n_text").requires_grad_(False).eval()
+    model = adapted(model, TargetModules.attention)
+    lora_linear.install(model)
+    apply_activation_checkpointing(model, ActivationCheckpointing.selective)
+    assert not selective_works(model, Precision.fp32)
+
+
+def test_activation_checkpointing_that_a_family_lacks_is_one_line():
+    model = adapted(small_model("ctrl").requires_grad_(False).eval())
+    with pytest.raises(ModelError) as error:
+        apply_activation_checkpointing(model, ActivationCheckpointing.full)
+    assert str(error.value) == (
+        "trainer.activation_checkpointing=full does not work with CTRLLMHeadModel, which does not "
+        "support it in transformers. Use trainer.activation_checkpointing=none."
+    )
 
 
 def test_text_trains_no_layer_of_a_vision_tower():
-    import transformers
-
     text = {
         "vocab_size": VOCABULARY, "hidden_size": 64, "intermediate_size": 96, "head_dim": 16,
         "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,

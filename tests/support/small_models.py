@@ -31,7 +31,7 @@ def small(family="llama", **settings):
     shape = shape | OTHERS.get(family, {})
     if family in UNLIKE:
         shape = {"vocab_size": VOCABULARY} | UNLIKE[family]
-    if family in ("granite", "falcon_h1", "lfm2"):
+    if family in ("granite", "falcon_h1", "lfm2", "qwen2_moe"):
         shape.pop("head_dim")  # it divides
     config = getattr(transformers, f"{CONFIGS[family]}Config")(**shape | settings)
     attention = attention_of(config, Attention.sdpa).value
@@ -52,6 +52,11 @@ CONFIGS = {
     "nemotron": "Nemotron",
     "llama4": "Llama4Text",
     "mixtral": "Mixtral",
+    "qwen2_moe": "Qwen2Moe",
+    "qwen3_moe": "Qwen3Moe",
+    "olmoe": "Olmoe",
+    "glm4_moe": "Glm4Moe",
+    "gpt_oss": "GptOss",
     "deepseek_v3": "DeepseekV3",
     "mamba2": "Mamba2",
     "mpt": "Mpt",
@@ -64,6 +69,16 @@ CONFIGS = {
 OTHERS = {
     "llama4": {"num_local_experts": 4, "intermediate_size_mlp": 96, "attention_chunk_size": 16},
     "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "qwen3_moe": {
+        "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
+        "norm_topk_prob": True,
+    },
+    "olmoe": {"num_experts": 4, "num_experts_per_tok": 2},
+    "glm4_moe": {
+        "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
+        "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1,
+    },
+    "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 16},
     "deepseek_v3": {
         "num_key_value_heads": 4, "n_routed_experts": 4, "n_group": 1, "topk_group": 1,
         "moe_intermediate_size": 64, "q_lora_rank": 32, "kv_lora_rank": 16, "qk_rope_head_dim": 8,

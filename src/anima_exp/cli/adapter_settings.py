@@ -13,7 +13,7 @@ from anima_exp.model import adapter_files
 KEY = "model.adapter"
 # Features of adapters that training does not support.
 _OTHER_KINDS = (
-    "lora_bias", "trainable_token_indices", "layer_replication", "target_parameters", "use_qalora",
+    "lora_bias", "trainable_token_indices", "layer_replication", "use_qalora",
     "alora_invocation_tokens", "megatron_config", "use_bdlora", "arrow_config", "velora_config",
     "kasa_config", "monteclora_config",
 )  # fmt: skip
@@ -31,6 +31,7 @@ class Adapter:
     rank_pattern: tuple[str, ...] = ()  # `q_proj:8`
     alpha_pattern: tuple[str, ...] = ()
     save_modules: tuple[str, ...] = ()
+    experts: bool = False  # whether it adapts stacks of experts too
 
     def overrides(self) -> list[str]:
         """Return the settings as overrides of a command line."""
@@ -39,6 +40,7 @@ class Adapter:
             f"lora.modules={to_override(self.layers)}",
             f"lora.rank={self.rank}",
             f"lora.alpha={to_override(self.alpha)}",
+            *["lora.experts=true"] * self.experts,
         ]
         if self.variant is not LoraVariant.plain:
             result.append(f"lora.variant={self.variant.value}")
@@ -73,6 +75,9 @@ def with_adapter(arguments: Sequence[str]) -> list[str]:
             f"lora={given['lora']} contradicts {KEY}={place}, whose layers are fixed: "
             f"{', '.join(result.layers)}. Leave lora out."
         )
+    if "lora.experts" in given and (given["lora.experts"].lower() == "true") != result.experts:
+        own_value = f"lora.experts={str(result.experts).lower()}"
+        raise _contradiction(place, f"lora.experts={given['lora.experts']}", own_value)
     own = {"lora.rank": result.rank, "lora.alpha": result.alpha}
     for key, value in own.items():
         if key in given and _number(given[key]) != value:
@@ -98,6 +103,8 @@ def check(model: ModelConfig, lora: LoraConfig) -> None:
         raise _in_a_file(model.adapter, f"lora.rank={lora.rank}", result)
     if lora.alpha != result.alpha:
         raise _in_a_file(model.adapter, f"lora.alpha={lora.alpha:g}", result)
+    if lora.experts != result.experts:
+        raise _in_a_file(model.adapter, f"lora.experts={str(lora.experts).lower()}", result)
     if lora.target_modules is not TargetModules.named or {*(lora.modules or ())} != {
         *result.layers
     }:
@@ -150,6 +157,7 @@ def read(place: str) -> Adapter:
         rank_pattern=_pattern(settings, "rank_pattern"),
         alpha_pattern=_pattern(settings, "alpha_pattern"),
         save_modules=tuple(settings.get("modules_to_save") or ()),
+        experts=bool(settings.get("target_parameters")),
     )
 
 

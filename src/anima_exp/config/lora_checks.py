@@ -93,6 +93,7 @@ def _target_modules(config: RunConfig) -> None:
     given = {
         "variant": lora.variant is not LoraVariant.plain and lora.variant.value,
         "init": lora.init is not LoraInit.kaiming and lora.init.value,
+        "experts": lora.experts and "true",
         "rank_pattern": lora.rank_pattern,
         "alpha_pattern": lora.alpha_pattern,
         "train_embeddings": lora.train_embeddings and "true",

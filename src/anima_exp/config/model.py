@@ -228,6 +228,12 @@ class LoraConfig:
         since="0.2",
         formerly=("layers",),
     )
+    experts: bool = setting(
+        False,
+        "Also adapt stacked experts of a mixture of experts. Routers stay frozen. Needs dropout=0.",
+        since="0.2",
+        as_before=False,
+    )
     rank: int = setting(64, "Rank of the update matrices.", above=0, largest=65_536)
     alpha: float = setting(
         16.0, "Scale of the update, which is multiplied by alpha / rank.", above=0, largest=1e6

@@ -14,8 +14,8 @@ from anima_exp.data.chat.conversation import Conversation
 from anima_exp.data.chat.reading import as_read
 from anima_exp.data.example import Example, Row, TrackedRow, missing_column
 from anima_exp.data.formats import Recipe
+from anima_exp.data.orders import check_heldout
 from anima_exp.data.parts import each
-from anima_exp.data.rows import check_heldout
 from anima_exp.data.source import Source, training_source, validation_source
 from anima_exp.data.token_cache import Meta
 from anima_exp.errors import DataError

@@ -10,8 +10,9 @@ from anima_exp.data.chat.prepare import ChatData, check_no_template, prepare_cha
 from anima_exp.data.documents import documents_line, prepare_documents
 from anima_exp.data.mixture import joined
 from anima_exp.data.notes import notes
+from anima_exp.data.orders import orders
 from anima_exp.data.parts import each
-from anima_exp.data.rows import ExampleDataset, TokenizedDataset, orders
+from anima_exp.data.rows import ExampleDataset, TokenizedDataset
 from anima_exp.data.source import Source
 from anima_exp.data.splits import DatasetSplits, count
 from anima_exp.data.token_cache import Meta, Tokens

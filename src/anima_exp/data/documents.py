@@ -24,7 +24,7 @@ from anima_exp.data.chat.segments import Kind, Segment
 from anima_exp.data.encode import TextEncoder, special_ids
 from anima_exp.data.example import Example, Row
 from anima_exp.data.formats import Recipe
-from anima_exp.data.rows import orders
+from anima_exp.data.orders import orders
 from anima_exp.data.source import Source
 from anima_exp.data.token_cache import Meta, code_of
 from anima_exp.data.tokenize import batches, ids_of, pairs_of

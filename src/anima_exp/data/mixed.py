@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anima_exp.config import MixBy, MixSize
-from anima_exp.data.rows import Int32Array, Order, QuestionIds, TokenizedDataset
+from anima_exp.data.orders import Order
+from anima_exp.data.rows import Int32Array, QuestionIds, TokenizedDataset
 
 
 def amounts(

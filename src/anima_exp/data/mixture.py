@@ -12,9 +12,10 @@ from anima_exp.data.chat.dataset import ChatDataset
 from anima_exp.data.chat.prepare import ChatData
 from anima_exp.data.chat.segments import LABELS
 from anima_exp.data.mixed import MixedDataset, amounts, taken
+from anima_exp.data.orders import Order
 from anima_exp.data.part_counts import PartCounts
 from anima_exp.data.parts import parts_of, weights_of
-from anima_exp.data.rows import Order, TokenizedDataset
+from anima_exp.data.rows import TokenizedDataset
 from anima_exp.data.source import joint_fingerprint_of
 from anima_exp.data.splits import DatasetSplits, count
 from anima_exp.errors import DataError

@@ -24,6 +24,7 @@ from anima_exp.data.micro_batch import Row
 from anima_exp.distributed.world import ProcessGroup
 from anima_exp.errors import ModelError
 from anima_exp.events import say
+from anima_exp.libraries.transformers_internals import can_checkpoint
 from anima_exp.model import kernels, lora_linear
 from anima_exp.model.activation_checkpointing import apply_activation_checkpointing, selective_works
 from anima_exp.model.adapter import add_lora, load_adapter, record_base_model
@@ -107,7 +108,12 @@ def load_model(
             free = world.all_reduce_min(_available_memory(world, gpu=gpu) + count(base).bytes)
             shape = from_model(base)
             execution = choose_execution(
-                shape, config, rows, available=free, gpu=gpu, gpu_type=_gpu_model(world, gpu)
+                shape,
+                _as_supported(config, base),
+                rows,
+                available=free,
+                gpu=gpu,
+                gpu_type=_gpu_model(world, gpu),
             )
         model, parameters, kinds = _with_adapter(base, config, first_rows)
     trained = [one for one in model.parameters() if one.requires_grad]
@@ -130,6 +136,17 @@ def load_model(
         apply_activation_checkpointing(model, ActivationCheckpointing.none)
         apply_activation_checkpointing(model, execution.recompute)
     return Loaded(model, parameters, kinds, keys, execution)
+
+
+def _as_supported(config: RunConfig, base: "PreTrainedModel") -> RunConfig:
+    """Return the settings to choose an execution by: without activation checkpointing for some."""
+    trainer = config.trainer
+    if can_checkpoint(base) or trainer.activation_checkpointing is not None:
+        return config
+    say(f"base     {type(base).__name__} has no activation checkpointing in transformers")
+    return replace(
+        config, trainer=replace(trainer, activation_checkpointing=ActivationCheckpointing.none)
+    )
 
 
 def _choose_placement(

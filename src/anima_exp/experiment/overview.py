@@ -117,7 +117,8 @@ def _describe_trainable(config: RunConfig, parameters: Parameters) -> str:
     if config.lora.is_full_finetune:
         return f"every weight: {count}"
     lora, settings = config.lora, flatten(config)
-    layers = ", ".join(lora.modules or [lora.target_modules.value])
+    experts = ["experts"] if lora.experts else []
+    layers = ", ".join((lora.modules or [lora.target_modules.value]) + experts)
     adapter = config.model.adapter
     continued = f"{adapter} continued, " if adapter else ""
     parts = [
@@ -216,12 +217,12 @@ def _evals(run: Overview) -> list[str]:
 
 def _execution(run: Overview) -> str:
     """Describe how a batch is computed, and the memory that is expected to be needed."""
-    from anima_exp.model.varlen_attention import supports_packing
+    from anima_exp.model.varlen_attention import packing_obstacle
 
     how = run.setup.execution
-    packed = supports_packing(run.setup.model)
-    alone = "row by row, because this architecture would let packed rows see each other"
-    parts = [f"at most {how.token_budget:,} tokens at once" if packed else alone]
+    obstacle = packing_obstacle(run.setup.model)
+    packed = f"at most {how.token_budget:,} tokens at once"
+    parts = [f"row by row, because {obstacle}" if obstacle else packed]
     parts.append(f"activation checkpointing {how.recompute.value}")
     if run.processes > 1:
         own = "" if how.sharded else ", each with its own copy of the base"

@@ -121,6 +121,15 @@ def cannot_adapt_experts(error: ValueError) -> bool:
     return "ParamWrapper" in str(error)
 
 
+def refused_layer(error: ValueError) -> str | None:
+    """Return the last part of the name of a layer that PEFT refuses in Mamba's families.
+
+    Their kernels read its weight directly. The error quotes the name after "Module".
+    """
+    found = re.search(r"Module '(?:[\w.]*\.)?(\w+)' is incompatible", str(error))
+    return found[1] if found else None
+
+
 def says_other_sizes(error: Exception) -> bool:
     """Return whether an adapter's weights have other sizes than its layers, in torch's words."""
     return "size mismatch" in str(error)

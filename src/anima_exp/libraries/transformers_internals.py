@@ -6,6 +6,7 @@ have a file of their own (transformers_loading.py).
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -17,17 +18,6 @@ if TYPE_CHECKING:
     from transformers import Cache, PreTrainedConfig, PreTrainedModel
 
 Kept = list[tuple["torch.Tensor", "torch.Tensor"]]  # keys, values of each layer [1, heads, T, d]
-
-
-def takes_attention(model: "PreTrainedModel | PeftModel") -> bool:
-    """Return whether a model computes attention by a function from outside, and by torch's.
-
-    Each class says so by `_supports_attention_backend` and `_supports_sdpa`. Without them every
-    row is computed alone, which is slow and not wrong.
-    """
-    return all(
-        getattr(model, name, False) for name in ("_supports_attention_backend", "_supports_sdpa")
-    )
 
 
 def family_takes_sdpa(config: "PreTrainedConfig") -> bool | None:
@@ -70,6 +60,55 @@ def attention_by(
         yield
     finally:
         config._attn_implementation = before
+
+
+# What is passed to every attention function without an effect on its result.
+_WITHOUT_EFFECT = frozenset(
+    ("position_ids", "position_embeddings", "cache_position", "use_cache", "output_attentions",
+     "output_hidden_states", "return_dict", "max_length_q", "max_length_k", "cu_seq_lens_q",
+     "cu_seq_lens_k", "num_items_in_batch", "layer_idx", "past_key_values", "cache",
+     "output_router_logits", "enable_gqa")
+)  # fmt: skip
+
+
+def changes_attention(name: str, value: object) -> bool:
+    """Return whether an argument of an attention function, unknown to ours, changes its result.
+
+    So a new argument of a later release is not ignored: rows are then computed one by one.
+    """
+    if name == "is_causal":
+        return value is False
+    return value is not None and name not in _WITHOUT_EFFECT
+
+
+def chunk_of(module: "torch.nn.Module") -> int | None:
+    """Return how many tokens a chunk of an attention layer has; none attends across (Llama 4).
+
+    It uses `config.attention_chunk_size` and `config.layer_types[layer_idx]`. Under other names
+    tokens would attend across chunks, which a short row does not show.
+    """
+    config = getattr(module, "config", None)
+    size: int | None = getattr(config, "attention_chunk_size", None)
+    kinds, layer = getattr(config, "layer_types", None), getattr(module, "layer_idx", None)
+    if not size or not kinds or layer is None:
+        return None
+    return size if kinds[layer] == "chunked_attention" else None
+
+
+_MIXER = re.compile(
+    r"Mixer$|MambaLayer$|DeltaNet|DeltaAttention|ShortConv|LightningAttention$|RecurrentBlock$"
+    r"|^Rwkv(Self|Linear)?Attention$|^RwkvFeedForward$|^[xm]LSTMLayer$"
+)
+
+
+def mixes_tokens(module: "torch.nn.Module") -> bool:
+    """Return whether a module mixes tokens outside attention: linear attention, Mamba, convolution.
+
+    It is known by its class name, or by a convolution in one dimension of its own. Without either,
+    rows see each other, which model/architecture_check.py notices.
+    """
+    convolves = any(type(child).__name__ == "Conv1d" for child in module.children())
+    return convolves or _MIXER.search(type(module).__name__) is not None
 
 
 def set_activation_checkpointing(
@@ -224,42 +263,6 @@ def _shared_layer() -> Any:
             return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
 
     return Shared
-
-
-def rotary_parts(model: "PreTrainedModel | PeftModel") -> list[Any]:
-    """Return the modules that compute the angles of rotary positions, for all layers at once.
-
-    They hold the frequencies in a buffer whose name ends with `inv_freq`. Older releases (5.17)
-    compute the angles by a matrix product. Under another name it may be in TF32 (model/tf32.py).
-    """
-    return [
-        module
-        for module in model.modules()
-        if any(name.endswith("inv_freq") for name, _ in module.named_buffers(recurse=False))
-    ]
-
-
-def rope_settings(config: "PreTrainedConfig") -> dict[str, dict[str, Any]]:
-    """Return the settings of rotary positions by type of layer; "" stands for all layers.
-
-    They are `config.rope_parameters`, either one table or a table for each type of layer. Under
-    another name the report before training would lack them.
-    """
-    held = getattr(config, "rope_parameters", None) or {}
-    if any(isinstance(one, dict) for one in held.values()):
-        return {where: one for where, one in held.items() if isinstance(one, dict)}
-    return {"": held} if held else {}
-
-
-def rope_types(part: Any) -> dict[str, str]:
-    """Return the types with which a rotary module was built: `rope_type`, by type of layer.
-
-    A module without the attribute has none, and is not compared with the config.
-    """
-    built = getattr(part, "rope_type", None)
-    if isinstance(built, dict):
-        return {str(where): str(one) for where, one in built.items()}
-    return {"": str(built)} if built else {}
 
 
 def prepare_conversions() -> None:

@@ -25,8 +25,8 @@ _PART = re.compile(r"^(?P<module>.+)\.(?P<part>lora_\w+?)(\.weight)?$")
 _A, _B, _MAGNITUDE = "lora_A", "lora_B", "lora_magnitude_vector"
 # With these settings an adapter is more or other than W + scale * B @ A.
 _UNKNOWN = (
-    "layer_replication", "trainable_token_indices", "target_parameters", "lora_bias",
-    "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config", "kasa_config",
+    "layer_replication", "trainable_token_indices", "lora_bias", "alora_invocation_tokens",
+    "use_qalora", "use_bdlora", "arrow_config", "kasa_config",
     "monteclora_config", "velora_config",
 )  # fmt: skip
 
@@ -39,6 +39,11 @@ class Update:
     b: str  # [out, rank]
     scale: float
     magnitude: str | None = None  # [out]
+    rank_stabilized: bool = False  # the scale is alpha / sqrt(rank)
+
+    def of_experts(self, count: int) -> float:
+        """Return the scale if A holds the ranks of so many experts one after another."""
+        return self.scale * (math.sqrt(count) if self.rank_stabilized else count)
 
 
 @dataclass(frozen=True)
@@ -109,8 +114,9 @@ def _update(
         )
     rank = tensors.entries[parts[_A]].shape[0]
     alpha = _by_pattern(config.get("alpha_pattern"), module, config["lora_alpha"])
-    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    return Update(parts[_A], parts[_B], scale, parts.get(_MAGNITUDE))
+    stabilized = bool(config.get("use_rslora"))
+    scale = alpha / (math.sqrt(rank) if stabilized else rank)
+    return Update(parts[_A], parts[_B], scale, parts.get(_MAGNITUDE), stabilized)
 
 
 def _by_pattern(patterns: dict[str, float] | None, module: str, otherwise: float) -> float:

@@ -1,6 +1,7 @@
 """Read the files of a base model: its weights, its config.json, and the names of its layers."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +11,14 @@ import torch
 
 from anima_exp.config import ModelConfig, QuantConfig
 from anima_exp.errors import ModelError
+from anima_exp.libraries.transformers_experts import expert_modules, is_transposed
 from anima_exp.libraries.transformers_internals import is_conv1d
 from anima_exp.libraries.transformers_loading import layers_in_4_bits
+from anima_exp.libraries.transformers_names import Names
 from anima_exp.model.base_files import check_base_files
 from anima_exp.model.dequantized_copy import in_16_bits
 from anima_exp.model.device_map import meta_model
+from anima_exp.model.expert_weights import stack_sizes
 from anima_exp.model.stored_tensors import Tensors, file, table, weights_of
 from anima_exp.model.stored_types import (
     check_dequantizable,
@@ -32,7 +36,9 @@ class Layers:
     parameters: frozenset[str]
     transposed: frozenset[str]  # modules that store [in, out], as in GPT-2
     quantized: frozenset[str]  # modules that a 4-bit run quantizes
-    prefix: str  # `model`; files written from the inner model lack it
+    names: Names  # of weights in files
+    stacks: Mapping[str, tuple[int, int, int]]  # of experts: name -> matrices, inputs, outputs
+    turned: frozenset[str]  # stacks that are [experts, in, out]
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,9 @@ class Base:
         modules = dict(model.named_modules())
         transposed = {name for name, one in modules.items() if is_conv1d(one)}
         parameters = frozenset(model.state_dict())
+        stacks = stack_sizes(model)
+        turned = {name for name, one, _ in expert_modules(model) if is_transposed(one)}
+        names = Names(meta_model(self.model))  # with the layers that files know
         quantized: set[str] = set()
         if quant.is_4bit:
             quantized = layers_in_4_bits(model)
@@ -110,5 +119,7 @@ class Base:
             parameters,
             frozenset(transposed),
             frozenset(quantized),
-            str(model.base_model_prefix),
+            names,
+            stacks,
+            frozenset(name for name in stacks if name.rpartition(".")[0] in turned),
         )

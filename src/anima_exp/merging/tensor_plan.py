@@ -1,6 +1,6 @@
 """Plan a merge: what happens to each tensor of a base, and which file it is written to."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -10,6 +10,12 @@ from anima_exp.config import MergeConfig, MergeTarget
 from anima_exp.errors import ModelError
 from anima_exp.merging.adapter import Adapter, Update, dequantized, merge_weight
 from anima_exp.merging.base import Base, Layers
+from anima_exp.merging.experts import (
+    StackPlan,
+    is_of_experts,
+    merged_stack,
+    updates_of_stacks,
+)
 from anima_exp.model.adapter_files import added_tokens
 from anima_exp.model.base import DTYPES, device
 
@@ -27,6 +33,7 @@ class TensorPlan:
     whole: str | None = None  # name in the adapter of a full tensor that replaces this one
     rounded: bool = False  # first quantized to 4 bits and dequantized, as in training
     transposed: bool = False
+    stack: StackPlan | None = None  # of experts, which this tensor is a part of
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,9 @@ class Plan:
     base: Base
     adapter: Adapter
     shards: list[list[TensorPlan]]
+    layers: Layers
+    # The stacks whose parts are written now: those of a layer alternate in files.
+    _stacks: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     @property
     def pieces(self) -> list[TensorPlan]:
@@ -50,7 +60,7 @@ class Plan:
         Raises:
             ModelError: if its numbers are not finite in the type that it is stored in.
         """
-        weight = self.base.tensors.read(piece.name)
+        weight = self._of_stack(piece.stack)[piece.name] if piece.stack else self._read(piece.name)
         if piece.whole:
             weight = self.adapter.tensors.read(piece.whole)
         if piece.rounded:
@@ -79,6 +89,24 @@ class Plan:
             )
         return stored
 
+    def _read(self, name: str) -> Tensor:
+        return self.base.tensors.read(name)
+
+    def _of_stack(self, stack: StackPlan) -> dict[str, Tensor]:
+        if stack.name not in self._stacks:
+            for other in [*self._stacks][: max(0, len(self._stacks) - 1)]:
+                del self._stacks[other]
+            self._stacks[stack.name] = merged_stack(
+                stack,
+                self.base.tensors,
+                self.adapter.tensors,
+                self.layers,
+                self.config.quant,
+                dtype=DTYPES[self.config.trainer.precision],
+                where=device(),
+            )
+        return self._stacks[stack.name]
+
 
 def plan(config: MergeConfig, base: Base, adapter: Adapter) -> Plan:
     """Plan the merge of an adapter into a base.
@@ -89,6 +117,7 @@ def plan(config: MergeConfig, base: Base, adapter: Adapter) -> Plan:
     layers = base.layers(config.quant)
     in_files = _names_in_files(base, layers)
     adapter = _without_tied(adapter, base, in_files)
+    stacks = _stacks(config, base, adapter, layers)
     _check(config, base, adapter, layers, in_files)
     dtype = store_in(config, base.dtype)
     rounded = layers.quantized if config.target is MergeTarget.dequantized else frozenset()
@@ -109,9 +138,41 @@ def plan(config: MergeConfig, base: Base, adapter: Adapter) -> Plan:
                 whole=adapter.whole.get(called),
                 rounded=matrix and module in rounded,
                 transposed=module in layers.transposed,
+                stack=stacks.get(name),
             )
         )
-    return Plan(config, base, adapter, _shards(pieces, int(config.max_shard_gib * 2**30)))
+    shards = _shards(pieces, int(config.max_shard_gib * 2**30))
+    return Plan(config, base, adapter, shards, layers)
+
+
+def _stacks(
+    config: MergeConfig, base: Base, adapter: Adapter, layers: Layers
+) -> dict[str, StackPlan]:
+    """Return the stacks of experts that change, by the name of each of their tensors in files.
+
+    Raises:
+        ModelError: if an update of experts fits no stack, or a stack cannot be written again.
+    """
+    updates = updates_of_stacks(adapter, layers)
+    for key in adapter.updates:
+        if is_of_experts(key, layers) and adapter.updates[key] not in updates.values():
+            raise _another_base(adapter, base, f"its update {key} fits no experts of the base")
+    rounded = config.target is MergeTarget.dequantized
+    result: dict[str, StackPlan] = {}
+    if not rounded and not updates:
+        return result
+    in_files = layers.names.in_memory(base.tensors.entries)
+    for name, (count, inputs, outputs) in layers.stacks.items():
+        if not rounded and name not in updates:
+            continue
+        files = in_files.get(name, [])
+        sizes = (inputs, outputs) if name in layers.turned else (outputs, inputs)
+        again = len(files) == 1 and not layers.names.is_made(files[0])
+        if not again and not layers.names.come_apart(name, files, (count, *sizes)):
+            raise _renamed(base, name)
+        one = StackPlan(name, tuple(files), updates.get(name), rounded)
+        result |= dict.fromkeys(files, one)
+    return result
 
 
 def store_in(config: MergeConfig, of_base: torch.dtype) -> torch.dtype:
@@ -132,13 +193,13 @@ def short(dtype: torch.dtype) -> str:
 
 def _names_in_files(base: Base, layers: Layers) -> dict[str, str]:
     """Return the name in the files of each parameter, by its name in memory."""
-    found = {}
-    for name in base.tensors.entries:
-        for called in (name, f"{layers.prefix}.{name}"):
-            if called in layers.parameters:
-                found[called] = name
-                break
-    return found
+    return {
+        called: files[0]
+        for called, files in layers.names.in_memory(base.tensors.entries).items()
+        if called in layers.parameters
+        and len(files) == 1
+        and (called in layers.stacks or not layers.names.is_made(files[0]))
+    }
 
 
 def _without_tied(adapter: Adapter, base: Base, in_files: dict[str, str]) -> Adapter:
@@ -165,21 +226,18 @@ def _without_tied(adapter: Adapter, base: Base, in_files: dict[str, str]) -> Ada
 def _check(
     config: MergeConfig, base: Base, adapter: Adapter, layers: Layers, in_files: dict[str, str]
 ) -> None:
-    wanted = [f"{module}.weight" for module in adapter.updates] + list(adapter.whole)
+    of_layers = {key: one for key, one in adapter.updates.items() if not is_of_experts(key, layers)}
+    wanted = [f"{module}.weight" for module in of_layers] + list(adapter.whole)
     if config.target is MergeTarget.dequantized:
         wanted += [f"{module}.weight" for module in layers.quantized]
     for name in wanted:
         if name.rpartition(".")[0] not in layers.modules:
             raise _another_base(adapter, base, f"the base has no {name}")
         if name not in in_files:
-            raise ModelError(
-                f"The files of model.source={base.model.source} hold no {name}: transformers "
-                "renames this architecture's weights while loading, which this command does not "
-                "support. Use PEFT's merge_and_unload."
-            )
+            raise _renamed(base, name)
     shape = {name: base.tensors.entries[file].shape for name, file in in_files.items()}
     of_adapter = {name: entry.shape for name, entry in adapter.tensors.entries.items()}
-    for module, update in adapter.updates.items():
+    for module, update in of_layers.items():
         ours: Any = (of_adapter[update.b][0], of_adapter[update.a][-1])
         theirs = shape[f"{module}.weight"]
         theirs = theirs[::-1] if module in layers.transposed else theirs
@@ -196,6 +254,14 @@ def _check(
                 f"{name} is {_by(of_adapter[key])} in the adapter, {_by(shape[name])} in the base"
             )
             raise _another_base(adapter, base, difference)
+
+
+def _renamed(base: Base, name: str) -> ModelError:
+    return ModelError(
+        f"The files of model.source={base.model.source} hold no {name}: transformers makes it of "
+        "other weights while loading, which this command does not support. Use PEFT's "
+        "merge_and_unload."
+    )
 
 
 def _another_base(adapter: Adapter, base: Base, difference: str) -> ModelError:

@@ -4,6 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 
 from anima_exp.config import ActivationCheckpointing, Precision
@@ -70,25 +71,43 @@ def recompute_of(model: "PreTrainedModel | PeftModel") -> ActivationCheckpointin
 def selective_works(model: "PreTrainedModel | PeftModel", precision: Precision) -> bool:
     """Return whether a short row trains with selective checkpointing, which must be switched on.
 
-    It does not in families that change a kept result in place (Falcon). No random number is drawn.
+    It does not in families that change a kept result in place (Falcon), and its gradients are wrong
+    in those that compute a block otherwise the second time (Gemma 3n). No random number is drawn.
     """
-    batch = short_batch(model, 5)
-    training, where = model.training, model.device
-    gpus = [where] if where.type == "cuda" else []
+    training = model.training
     model.train()
     try:
-        with torch.random.fork_rng(devices=gpus), packed_attention(model):
-            with autocast(where, precision):
-                loss = loss_of(model, batch)
-            loss.backward()  # type: ignore[no-untyped-call]
+        selective = _sizes_of_gradients(model, precision)
+        apply_activation_checkpointing(model, ActivationCheckpointing.none)
+        whole = _sizes_of_gradients(model, precision)
     except RuntimeError as error:
         if not says_changed_in_place(error):
             raise
         return False
     finally:
-        model.zero_grad()
+        apply_activation_checkpointing(model, ActivationCheckpointing.selective)
         model.train(training)
-    return True
+    return bool((selective - whole).norm() <= _ROUNDING * whole.norm())
+
+
+_ROUNDING = (
+    1e-2  # of the gradients' sizes. In 16 bits a kept result is rounded as one computed again
+)
+
+
+def _sizes_of_gradients(model: "PreTrainedModel | PeftModel", precision: Precision) -> Tensor:
+    """Return the norm of each gradient after a short row."""
+    batch, where = short_batch(model, 5), model.device
+    gpus = [where] if where.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=gpus), packed_attention(model):
+            with autocast(where, precision):
+                loss = loss_of(model, batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+        found = [one.grad.norm().to(where) for one in model.parameters() if one.grad is not None]
+        return torch.stack(found).float()
+    finally:
+        model.zero_grad()
 
 
 def _policy(context: object, operation: object, *args: Any, **kwargs: Any) -> CheckpointPolicy:

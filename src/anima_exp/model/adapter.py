@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 from anima_exp.config import Fault, LoraConfig, LoraInit, LoraVariant, ModelConfig, Precision
 from anima_exp.config.lora_checks import alphas, ranks
 from anima_exp.errors import ModelError, first_line
-from anima_exp.libraries import peft_internals
+from anima_exp.events import say
+from anima_exp.libraries import peft_experts, peft_internals
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 from anima_exp.libraries.peft_internals import (
     adapts_experts,
     belongs_to_adapter,
     cannot_adapt_experts,
 )
-from anima_exp.model import adapter_files
+from anima_exp.model import adapter_files, expert_adapters
 from anima_exp.model.adapter_files import warn_of_another
 from anima_exp.model.adapter_init import initialize
 from anima_exp.model.adapter_patterns import check_patterns
@@ -71,6 +72,7 @@ def add_lora(
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft says int, qlora.py gives a float
         lora_dropout=lora.dropout,
         target_modules=_short(layers, model),
+        target_parameters=expert_adapters.target_parameters(model, lora),
         rank_pattern=ranks(lora),
         alpha_pattern=alphas(lora),
         use_rslora=lora.variant is LoraVariant.rslora,
@@ -83,16 +85,19 @@ def add_lora(
     which = f"lora.target_modules={lora.target_modules.value}"
     name, another = type(model).__name__, "Try another set, for example lora=attention."
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), expert_adapters.as_peft_needs(model):
             # PEFT's own patterns for experts that such a model does not have.
             warnings.filterwarnings("ignore", message=r"The following \w+_pattern keys")
             adapted = get_peft_model(model, settings)
     except ValueError as error:  # PEFT refuses some layers of some families
         if not cannot_adapt_experts(error):
             reason = first_line(error).partition(". ")[0]  # what follows names PEFT's arguments
+            if (one := peft_internals.refused_layer(error)) and lora.modules is None:
+                leaves = sorted({name.rpartition(".")[2] for name in layers} - {one})
+                another = f"Use lora.target_modules=named lora.modules=[{','.join(leaves)}]."
             raise ModelError(f"{which} cannot adapt {name}: {reason}. {another}") from error
         raise ModelError(_EXPERTS.format(which, name, another)) from error
-    if adapts_experts(adapted):
+    if adapts_experts(adapted) and not lora.experts:
         raise ModelError(_EXPERTS.format(which, name, another))
     if base is not None:
         initialize(adapted, lora, base)
@@ -100,7 +105,18 @@ def add_lora(
         eva(adapted)
     cast_adapter(adapted, lora.dtype)
     train_in_fp32(adapted)
+    if line := expert_adapters.experts_line(adapted, lora):
+        say(line)
+    if peft_experts.would_rename(adapted):
+        say(_RENAMED)
     return adapted
+
+
+# PEFT has done so since 0.19, for adapters that were made with transformers 4.
+_RENAMED = (
+    "lora     PEFT alone would take layers of shared experts or dense blocks in this adapter for "
+    "experts: use it with anima-exp, or merge it"
+)
 
 
 def _check_apart(whole: list[str], layers: list[str]) -> None:
@@ -185,13 +201,17 @@ def load_adapter(
             )
         config.inference_mode = trained_with is None
         if trained_with is not None:
+            if getattr(config, "target_parameters", None):
+                expert_adapters.check_plain(trained_with)
             config.lora_dropout = trained_with.dropout
-        if isinstance(model, PeftModel):
-            model.add_adapter(name, config)
-        else:
-            model = PeftModelForCausalLM(model, config, adapter_name=name)
-        train_in_fp32(model, trained_with is not None)
-        result: Any = set_peft_model_state_dict(model, stored, adapter_name=name)
+        renamed = expert_adapters.is_of_each_expert(stored)
+        with expert_adapters.as_peft_needs(model, rename=renamed):
+            if isinstance(model, PeftModel):
+                model.add_adapter(name, config)
+            else:
+                model = PeftModelForCausalLM(model, config, adapter_name=name)
+            train_in_fp32(model, trained_with is not None)
+            result: Any = set_peft_model_state_dict(model, stored, adapter_name=name)
     except KeyError as error:
         raise ModelError(
             f"{where} is of type {kind}, which the installed peft does not know. Upgrade peft."

@@ -85,7 +85,7 @@ def _obstacle(model: "PreTrainedModel | PeftModel", leak: float, rounding: float
         return str(error)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # each architecture has others
+    except Exception:  # each architecture has others
         return "its attention cannot be replaced"
     if not calls and needs_our_attention(model):
         return "its attention cannot be replaced"
@@ -104,7 +104,7 @@ def _has_indexer(model: "PreTrainedModel | PeftModel") -> bool:
 def _same(one: Tensor, other: Tensor, rounding: float) -> bool:
     """Return whether no hidden state [T, H] differs by more than `rounding` of its norm."""
     apart = (one - other).norm(dim=-1) / other.norm(dim=-1).clamp_min(1e-6)
-    return not bool(apart.max() > rounding)  # NaN, as of damaged weights, is found later
+    return not bool(apart.max() > rounding)  # NaN, as of damaged weights, is reported later
 
 
 def _their_logits(model: "PreTrainedModel | PeftModel", leak: float) -> Tensor:
@@ -199,8 +199,8 @@ def reads_cache(model: "PreTrainedModel | PeftModel") -> bool:
 def _try_cache(model: "PreTrainedModel | PeftModel") -> bool:
     ids = some_ids(model, (_SHORT,))[0][None].to(model.device)
     name = cache_argument(base_of(model))
-    first = model(input_ids=ids[:, :-1], use_cache=True)
     try:
+        first = model(input_ids=ids[:, :-1], use_cache=True)
         model(input_ids=ids[:, -1:], use_cache=True, **{name: cache_in(first)})
     except torch.OutOfMemoryError:
         raise
@@ -246,7 +246,28 @@ def _try(model: "PreTrainedModel | PeftModel") -> bool:
     mask = torch.ones_like(ids)
     mask[0, :padding] = 0
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    how = {"use_cache": False}
-    alone = model(input_ids=short[None], **how).logits[:, -1]
-    padded = model(input_ids=ids, attention_mask=mask, position_ids=positions, **how).logits
-    return same_logits(padded[:1, -1], alone)
+    alone = model(input_ids=short[None], use_cache=False).logits[:, -1]
+    padded = model(
+        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
+    ).logits
+    if not same_logits(padded[:1, -1], alone):
+        return False
+    if not reads_cache(model):
+        return True
+    first = model(
+        input_ids=ids[:, :-1],
+        attention_mask=mask[:, :-1],
+        position_ids=positions[:, :-1],
+        use_cache=True,
+    )
+    cache = cache_in(first)
+    if cache is None:
+        return True
+    continued = model(
+        input_ids=ids[:, -1:],
+        attention_mask=mask,
+        position_ids=positions[:, -1:],
+        use_cache=True,
+        **{cache_argument(base_of(model)): cache},
+    ).logits
+    return same_logits(continued[:1, -1], alone)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +26,9 @@ from anima_exp.libraries.transformers_loading import (
     progress_bars,
     without_report,
 )
-from anima_exp.model import base_checks
+from anima_exp.model import base_checks, expert_layers, expert_weights
 from anima_exp.model.architecture_check import probe_architecture
-from anima_exp.model.base_checks import check_share, experts_line
+from anima_exp.model.base_checks import check_share
 from anima_exp.model.base_config import attention_of, context_length, read_config
 from anima_exp.model.base_files import check_base_files, check_sizes, check_stored_type
 from anima_exp.model.dequantized_copy import in_16_bits
@@ -127,7 +128,7 @@ def load_base(
     config = read_config(model)
     stored = check_stored_type(model.source, config.to_dict(), quant)
     if not stored and not model.trust_remote_code:  # their own code may need real weights
-        _check_empty(model, quant, trainable=trainable)
+        _check_empty(model, quant)
     attention = attention_of(config, model.attention)
     if attention is not model.attention:
         say(
@@ -143,11 +144,13 @@ def load_base(
         "max_memory": None if device_map else _max_memory(model),
     }
     entry = cache_entry_of(model, quant, dtype=dtype, where=where, cache=cache)
-    loaded = entry.load(partial(_from_pretrained, model, **how)) if entry else None
+    loaded = entry.load(partial(_from_cache, model, **how)) if entry else None
     if loaded is None:
         wanted = None if stored else _bitsandbytes(quant)
         files = in_16_bits(model, config.to_dict(), cache or paths.cache())
-        loaded = _from_pretrained(files, quantization_config=wanted, **how)
+        experts = expert_weights.quantizing() if wanted else nullcontext()
+        with experts:
+            loaded = _from_pretrained(files, quantization_config=wanted, **how)
         if files is not model:
             loaded.name_or_path = loaded.config.name_or_path = resolve_source(model.source)
         if entry:
@@ -156,6 +159,9 @@ def load_base(
         _use_stored(loaded, model, quant)
     base_checks.check_finite(loaded)
     keep_cpu_4bit_trainable(loaded)
+    if quant.is_4bit:
+        expert_weights.set_expert_compute_type(loaded, DTYPES[quant.compute_dtype])
+    expert_layers.install(loaded)
     keep_angles_exact(loaded)
     if not trainable:
         keep_weights(loaded)
@@ -222,6 +228,16 @@ def _from_pretrained(model: ModelConfig, cached: str | None = None, **how: Any) 
     return loaded
 
 
+def _from_cache(model: ModelConfig, cached: str, **how: Any) -> Any:
+    folder = Path(cached)
+    if not expert_weights.has_stacks(folder):
+        return _from_pretrained(model, cached, **how)
+    with expert_weights.quantizing(absent=True):
+        loaded = _from_pretrained(model, cached, **how)
+    expert_weights.load_stacks(loaded, folder)
+    return loaded
+
+
 def _use_stored(
     loaded: "PreTrainedModel | PeftModel", model: ModelConfig, quant: QuantConfig
 ) -> None:
@@ -232,15 +248,13 @@ def _use_stored(
     check_share(model, quant, loaded)
 
 
-def _check_empty(model: ModelConfig, quant: QuantConfig, *, trainable: bool) -> None:
+def _check_empty(model: ModelConfig, quant: QuantConfig) -> None:
     """Raise ModelError for faults that the sizes of weights show, before weights are loaded."""
     empty = meta_model(model)
     sizes = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
     check_sizes(model, sizes, str(empty.base_model_prefix))
     if quant.type is not Quantization.none:
         check_share(model, quant, empty)
-    elif not trainable and (line := experts_line(empty)):
-        say(f"base     {line}")
 
 
 def _bitsandbytes(quant: QuantConfig) -> Any:

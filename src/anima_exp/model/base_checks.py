@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from anima_exp.config import Attention, Fault, ModelConfig, QuantConfig
+from anima_exp.config import Attention, Fault, ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError, first_line
 from anima_exp.events import say
 from anima_exp.libraries.bitsandbytes_internals import block_maxima, elements, is_quantized
 from anima_exp.libraries.torch_internals import says_weights_only
 from anima_exp.libraries.transformers_loading import holds_adapter, says_other_sizes
+from anima_exp.model.expert_weights import stack_names
 from anima_exp.model.linear_layers import in_block, linear_layers
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def _first(names: list[str]) -> str:
     return f"{shown}, ..." if len(names) > 3 else shown
 
 
-# bitsandbytes quantizes linear layers only, and some snapshots leave out more.
+# bitsandbytes quantizes linear layers. Stacks of experts are quantized to 4 bits in the same way
+# (expert_weights.py), but a family may keep its experts in another form.
 
 _LEAST = 0.9  # of the matrices in decoder blocks must be quantized
 
@@ -122,7 +124,7 @@ def check_share(
     Raises:
         ModelError: if it does not, unless model.accept has `unquantized`.
     """
-    share = quantized_share(built)
+    share = quantized_share(built, stacks=quant.is_4bit)
     if share.quantized >= _LEAST:
         return
     found = (
@@ -134,28 +136,24 @@ def check_share(
         if share.stacked
         else (f"{share.largest} and others stay as they are")
     )
+    eight = share.stacked and quant.type is Quantization.int8
+    way = "quant=nf4, which also quantizes stacked experts, or " if eight else ""
     if Fault.unquantized not in model.accept:
         raise ModelError(
-            f"{found}: {rest}. Choose another model, use quant=none if its 16-bit weights fit "
+            f"{found}: {rest}. Choose {way}another model, use quant=none if its 16-bit weights fit "
             "into memory, or accept this with model.accept=[unquantized]."
         )
     say(f"base     accepted: {found}: {rest}")
 
 
-def experts_line(built: "PreTrainedModel | PeftModel") -> str | None:
-    """Return a line about stacked experts, which no adapter reaches; None without experts."""
-    share = quantized_share(built)
-    if share.quantized >= _LEAST or not share.stacked:
-        return None
-    return (
-        f"{100 - 100 * share.quantized:.0f} % of the weights in blocks are stacked experts "
-        f"({share.largest}), which LoRA does not adapt here"
-    )
+def quantized_share(model: "PreTrainedModel | PeftModel", *, stacks: bool) -> Share:
+    """Return the quantized fraction; in a model that is not quantized, that of linear layers.
 
-
-def quantized_share(model: "PreTrainedModel | PeftModel") -> Share:
-    """Return the quantized fraction; in a model that is not quantized, that of linear layers."""
+    Args:
+        stacks: whether a model that is not quantized would have its stacks of experts quantized.
+    """
     linear = {f"{one.name}.weight" for one in linear_layers(model)}
+    reached = linear | (set(stack_names(model)) if stacks else set())
     inside = [
         (name, elements(parameter), is_quantized(parameter))
         for name, parameter in model.named_parameters()
@@ -166,7 +164,7 @@ def quantized_share(model: "PreTrainedModel | PeftModel") -> Share:
     rest = [
         (count, name)
         for name, count, quantized in inside
-        if not (quantized if quantized_already else name in linear)
+        if not (quantized if quantized_already else name in reached)
     ]
     left = sum(count for count, _ in rest)
     stacked = sum(count for count, name in rest if name not in linear)

@@ -79,6 +79,8 @@ def attention_of(config: "PreTrainedConfig", wanted: Attention) -> Attention:
         )
     if wanted is not Attention.sdpa:
         return wanted
+    if getattr(config.get_text_config(), "attn_logit_softcapping", None):
+        return Attention.eager  # transformers 5.17 computes Gemma 2 by sdpa, without its soft cap
     # It is None for custom code. transformers checks such a class itself.
     return Attention.eager if family_takes_sdpa(config) is False else wanted
 

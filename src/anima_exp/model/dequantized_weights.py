@@ -19,10 +19,11 @@ from anima_exp.libraries.bitsandbytes_internals import (
     is_4bit_layer,
 )
 from anima_exp.libraries.transformers_internals import is_conv1d
+from anima_exp.model.expert_weights import keep_dequantized_experts
 
 
 def keep_dequantized(model: nn.Module) -> int:
-    """Store a dequantized copy in every 4-bit layer, and return the bytes of all copies."""
+    """Store a dequantized copy of every 4-bit weight, and return the bytes of all copies."""
     total = 0
     for module in model.modules():
         if is_4bit_layer(module):
@@ -30,7 +31,7 @@ def keep_dequantized(model: nn.Module) -> int:
             layer.dequantized = dequantized_weight(layer, layer.compute_dtype)
             layer.forward = partial(_forward, layer)
             total += layer.dequantized.numel() * layer.dequantized.element_size()
-    return total
+    return total + keep_dequantized_experts(model)
 
 
 def dequantized_weight(layer: Any, dtype: torch.dtype) -> Tensor:

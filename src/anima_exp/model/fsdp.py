@@ -16,6 +16,7 @@ from anima_exp.errors import ModelError
 from anima_exp.libraries.bitsandbytes_internals import hold_constants
 from anima_exp.libraries.torch_internals import integers_can_be_sharded
 from anima_exp.model.base import device
+from anima_exp.model.expert_weights import quantized_experts
 from anima_exp.model.forward import base_of, decoder_of
 
 if TYPE_CHECKING:
@@ -94,6 +95,11 @@ def _check(model: "PreTrainedModel | PeftModel", blocks: list[nn.Module]) -> Non
             "trainer.fsdp=true splits the frozen weights of decoder blocks, but "
             f"{type(base_of(model)).__name__} has none (lora=full_finetune trains every weight). "
             "Leave trainer.fsdp at null."
+        )
+    if quantized_experts(model):
+        raise ModelError(
+            "trainer.fsdp=true cannot shard experts that are stacked in 4 bits, because a shard "
+            "loses their constants. Use trainer.fsdp=false, or a base model without experts."
         )
     if any(hasattr(module, "dequantized") for module in model.modules()):
         raise ModelError(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+KEYS = "dropout_keys"  # the attribute of a base model with the DropoutKeys of its LoRA layers
 _AS_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
 
 

@@ -8,7 +8,7 @@ import torch
 from anima_exp.errors import ModelError
 from anima_exp.events import say
 from anima_exp.libraries.liger_internals import undo_kernels, use_kernels
-from anima_exp.libraries.transformers_internals import rotary_parts
+from anima_exp.libraries.transformers_rope import rotary_parts
 from anima_exp.libraries.triton_internals import triton_problem
 
 if TYPE_CHECKING:

@@ -13,11 +13,13 @@ from torch import nn
 from anima_exp.config import TargetModules
 from anima_exp.errors import ModelError
 from anima_exp.libraries.bitsandbytes_internals import elements, is_own_layer
+from anima_exp.libraries.transformers_experts import expert_modules
 from anima_exp.libraries.transformers_internals import is_conv1d
 from anima_exp.model.forward import base_of, decoder_of
 from anima_exp.model.target_modules import Linear, is_named, select
 
 _BLOCK = re.compile(r"^(?P<block>(?:.*\.)?\d+\.)(?P<inside>.+)$")
+_ROUTER = re.compile(r"(^|[._])(gate|router)(\.[^.]+)?$")  # mlp.shared_expert_gate, router.gate
 # It chooses the tokens that attention reads (DeepSeek V3.2). A choice passes no gradient.
 _CHOOSES = re.compile(r"(^|\.)indexer\.")
 _UNUSED = "layers_without_text"  # an attribute of the model
@@ -37,6 +39,7 @@ def linear_layers(model: nn.Module) -> list[LinearModule]:
     """Return every linear layer of the decoder blocks, in the model's order, without the head."""
     found = []
     text = text_part(model)
+    mixtures = tuple(f"{name.rpartition('.')[0]}." for name, *_ in expert_modules(model))
     for name, module in model.named_modules():
         block, inside = in_block(name)
         if block and _is_linear(module):
@@ -49,6 +52,7 @@ def linear_layers(model: nn.Module) -> list[LinearModule]:
                     attention=bool(_ATTENTION.search(inside.rpartition(".")[0] or inside)),
                     bias=getattr(module, "bias", None) is not None,
                     seen=name.startswith(text) and is_seen(model, name),
+                    router=name.startswith(mixtures) and bool(_ROUTER.search(name)),
                     module=module,
                     block=block,
                     inside=inside,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from anima_exp.errors import ModelError
+from anima_exp.libraries.peft_experts import is_expert_wrapper
 from anima_exp.libraries.peft_internals import (
     base_layer,
     dropout_of,
@@ -24,9 +25,11 @@ from anima_exp.libraries.peft_internals import (
     update_of,
     variant_of,
 )
+from anima_exp.model import expert_layers
 from anima_exp.model.cast_weights import cast
 from anima_exp.model.dequantized_weights import add_input_gradient
-from anima_exp.model.hashed_dropout import DropoutKeys, Mask, kept_share, layer_key
+from anima_exp.model.forward import base_of
+from anima_exp.model.hashed_dropout import KEYS, DropoutKeys, Mask, kept_share, layer_key
 from anima_exp.model.lora_start import start_of
 
 if TYPE_CHECKING:
@@ -68,6 +71,8 @@ def install(model: "PreTrainedModel | PeftModel") -> DropoutKeys:
             layer.forward = partial(_dora_forward, layer)
         else:
             layer.forward = partial(_forward, layer, keys=keys, key=layer_key(name))
+    expert_layers.install(model)
+    setattr(base_of(model), KEYS, keys)
     return keys
 
 
@@ -75,6 +80,7 @@ def use_if_plain(model: "PreTrainedModel | PeftModel") -> None:
     """Do the same for a trained adapter, but leave other variants of LoRA to PEFT."""
     if all(is_dora(layer) or not variant_of(layer) for _, layer in lora_layers(model)):
         install(model)
+    expert_layers.install(model)  # PEFT's own forward pass takes no experts in 4 bits
 
 
 def be_one_operation(model: "PreTrainedModel | PeftModel", wanted: bool) -> None:
@@ -106,14 +112,15 @@ def _number(frozen: torch.nn.Module) -> int:
 
 @contextmanager
 def original_peft_forward(model: "PreTrainedModel | PeftModel") -> Iterator[None]:
-    """Inside, use PEFT's own forward pass, for comparison."""
+    """Inside, use PEFT's own forward pass, for comparison; not for experts in 4 bits."""
     ours = {
         layer: layer.__dict__.pop("forward")
         for _, layer in lora_layers(model)
-        if "forward" in layer.__dict__
+        if "forward" in layer.__dict__ and not is_expert_wrapper(layer)
     }
     try:
-        yield
+        with expert_layers.original_experts_forward(model):
+            yield
     finally:
         for layer, forward in ours.items():
             layer.forward = forward

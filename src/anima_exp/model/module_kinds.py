@@ -18,6 +18,7 @@ from anima_exp.libraries.peft_internals import (
     lora_layers,
     name_in_base,
 )
+from anima_exp.model.expert_weights import stack_names
 from anima_exp.model.forward import base_of
 from anima_exp.model.linear_layers import in_block, text_part
 from anima_exp.results.training_report import Kind, KindCounts
@@ -57,6 +58,7 @@ def count_by_kind(model: nn.Module) -> list[KindCounts]:
     An adapter's weights count as trained, in the kind of the layer that they belong to.
     """
     kinds = kinds_of(model)
+    stacks = {name_in_base(name) for name in stack_names(base_of(model))}
     counts = {kind: _Counts() for kind in Kind}
     for full, parameter in model.named_parameters():
         name = name_in_base(full)
@@ -64,7 +66,8 @@ def count_by_kind(model: nn.Module) -> list[KindCounts]:
             counts[_kind_of_layer(name, kinds)].trained += parameter.numel()
         else:
             counts[kinds[name]].add(parameter, copy=is_trained_copy(full))
-            if kinds[name] not in (Kind.embeddings, Kind.norms) and is_matrix(name, parameter):
+            matrix = name.endswith(".weight") and parameter.ndim == 2
+            if name in stacks or (matrix and kinds[name] not in (Kind.embeddings, Kind.norms)):
                 counts[kinds[name]].matrices.add(name.removesuffix(".weight"))
     for name, layer in lora_layers(model):
         place = adapted_place(name_in_base(name), layer)
@@ -112,17 +115,6 @@ def _kind_of_layer(layer: str, kinds: dict[str, Kind]) -> Kind:
     return kind or next(
         (kind for name, kind in kinds.items() if name.startswith(f"{layer}.")), Kind.other
     )
-
-
-def is_matrix(name: str, parameter: Tensor) -> bool:
-    """Return whether a parameter of a block is multiplied by hidden states, as experts are."""
-    return (name.endswith(".weight") and parameter.ndim == 2) or is_stack(name, parameter)
-
-
-def is_stack(name: str, parameter: Tensor) -> bool:
-    """Return whether a parameter holds the matrices of several experts: [experts, in, out]."""
-    parts = name.split(".")
-    return parameter.ndim == 3 and any(_INSIDE[0][1].match(part) for part in parts)
 
 
 @dataclass

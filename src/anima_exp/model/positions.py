@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from anima_exp.libraries.transformers_internals import rope_settings, rotary_parts
+from anima_exp.libraries.transformers_rope import rope_settings, rotary_parts
 from anima_exp.model.base_config import context_length
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from anima_exp.config import ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError, NewerFileError, first_line
 from anima_exp.events import say
 from anima_exp.libraries.transformers_loading import holds_adapter, stored_quantized
+from anima_exp.model.expert_weights import save_quantized
 from anima_exp.model.tokenizer import resolve_source
 from anima_exp.results.provenance import base_fingerprint, folder_fingerprint
 from anima_exp.system import json_files
@@ -134,7 +135,7 @@ class QuantizedCacheEntry:
                 f"it takes {_gigabytes(needed)}, but {draft.parent} has {_gigabytes(free)} free"
             )
         dtype = model.config.dtype
-        model.save_pretrained(draft, max_shard_size=_SHARD)
+        save_quantized(model, draft, max_shard_size=_SHARD)
         model.config.dtype = dtype  # saving turns it into a text
         about = {"of": self.of, "sha256": folder_fingerprint(draft)}
         write_json(draft / _ABOUT, json_files.stamp(about, json_files.SNAPSHOT))

@@ -5,8 +5,7 @@ rows would see each other through it. So these modules, and nothing else, are ca
 norms, feed-forward layers, experts and attention still compute all rows at once.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -14,22 +13,38 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from anima_exp.libraries.transformers_internals import mixes_tokens
+from anima_exp.model.hashed_dropout import DropoutKeys
+
 # Arguments that describe all rows, of which a call for one row must know nothing.
 _OF_ALL_ROWS = frozenset(
     ("micro_batch", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
 )
-# By class name; a module that holds a convolution over tokens is found without it.
-_MIXER = re.compile(
-    r"Mixer$|MambaLayer$|DeltaNet|DeltaAttention|ShortConv|LightningAttention$"
-    r"|RecurrentBlock$|^Rwkv(Self|Linear)?Attention$|^RwkvFeedForward$|^[xm]LSTMLayer$"
-)
 
 
 class Rows:
-    """The lengths of the rows in the current micro-batch, for the mixers of one model."""
+    """What the mixers of one model must know of the current micro-batch.
+
+    `lengths` are those of its rows. `dropout` has the keys of its tokens, if LoRA layers need them.
+    """
 
     def __init__(self) -> None:
         self.lengths: tuple[int, ...] = ()
+        self.dropout: DropoutKeys | None = None
+
+    @contextmanager
+    def only(self, start: int, end: int) -> Iterator[None]:
+        """Inside, LoRA layers compute the tokens from `start` to `end`."""
+        keys = self.dropout
+        if keys is None or keys.now is None:
+            yield
+            return
+        whole = keys.now
+        keys.now = whole[start:end]
+        try:
+            yield
+        finally:
+            keys.now = whole
 
 
 def mixers(model: nn.Module) -> list[nn.Module]:
@@ -38,8 +53,7 @@ def mixers(model: nn.Module) -> list[nn.Module]:
     for name, module in model.named_modules():  # a module comes before those inside of it
         if any(name.startswith(f"{outer}.") for outer in found):
             continue
-        convolves = any(isinstance(child, nn.Conv1d) for child in module.children())
-        if convolves or _MIXER.search(type(module).__name__):
+        if mixes_tokens(module):
             found[name] = module
     return list(found.values())
 
@@ -49,7 +63,7 @@ def by_row(modules: Sequence[nn.Module], rows: Rows) -> Iterator[None]:
     """Inside, call the forward pass of each module once per row of `rows`."""
     before = [(module, module.__dict__.get("forward")) for module in modules]
     for module in modules:
-        module.forward = partial(_forward, module.forward, rows)  # type: ignore[method-assign]
+        module.forward = partial(_forward, module.forward, rows)
     try:
         yield
     finally:
@@ -60,32 +74,29 @@ def by_row(modules: Sequence[nn.Module], rows: Rows) -> Iterator[None]:
                 module.forward = forward
 
 
-def _forward(forward: Any, rows: Rows, *inputs: Any, **named: Any) -> Any:
+def _forward(forward: Callable[..., Any], rows: Rows, *inputs: Any, **named: Any) -> Any:
     lengths = rows.lengths
     if len(lengths) <= 1:
         return forward(*inputs, **named)
-    parts = [
-        forward(
-            *(_part(one, start, start + length, sum(lengths)) for one in inputs),
-            **{
-                key: _part(one, start, start + length, sum(lengths))
-                for key, one in named.items()
-                if key not in _OF_ALL_ROWS
-            },
-        )
-        for start, length in _borders(lengths)
-    ]
+    parts, start, total = [], 0, sum(lengths)
+    for length in lengths:
+        end = start + length
+        with rows.only(start, end):
+            parts.append(
+                forward(
+                    *(_part(one, start, end, total) for one in inputs),
+                    **{
+                        name: _part(one, start, end, total)
+                        for name, one in named.items()
+                        if name not in _OF_ALL_ROWS
+                    },
+                )
+            )
+        start = end
     return _join(parts)
 
 
-def _borders(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    start = 0
-    for length in lengths:
-        yield start, length
-        start += length
-
-
-def _part(value: Any, start: int, end: int, total: int) -> Any:
+def _part(value: object, start: int, end: int, total: int) -> Any:
     """Return the part of `value` that belongs to one row; a value without tokens is returned."""
     if isinstance(value, tuple | list):
         return type(value)(_part(one, start, end, total) for one in value)

@@ -28,6 +28,7 @@ class Linear:
     attention: bool  # else feed-forward
     bias: bool = False
     seen: bool = True  # whether text passes through it: not in a vision or audio tower
+    router: bool = False  # whether it chooses among experts, or weighs a shared one
 
     @property
     def holder(self) -> str:
@@ -57,13 +58,15 @@ def select(
 ) -> list[L]:
     """Return the layers of set `which` (QLoRA, Appendix A.1), in their order.
 
-    Text trains no layer of a vision or audio tower, so those get no adapter.
+    Text trains no layer of a vision or audio tower, so those get no adapter. Nor do routers, unless
+    they are named: a small change of them sends tokens to other experts.
 
     Args:
         names: for `TargetModules.named`, ends of names such as `q_proj` or `self_attn.q_proj`, or
             regular expressions. See `is_named`.
     """
-    layers = [layer for layer in layers if layer.seen]
+    named = which is TargetModules.named
+    layers = [layer for layer in layers if layer.seen and (named or not layer.router)]
     outputs = _feed_forward_outputs(layers, hidden=hidden)
     sets: dict[TargetModules, Callable[[L], object]] = {
         TargetModules.all_linear: lambda layer: True,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 from anima_exp.data.micro_batch import MicroBatch
 from anima_exp.errors import ModelError
@@ -21,7 +22,10 @@ from anima_exp.libraries.torch_internals import variable_length_attention, varle
 from anima_exp.libraries.transformers_internals import (
     attention_by,
     attention_of,
+    changes_attention,
+    chunk_of,
 )
+from anima_exp.model.hashed_dropout import KEYS
 from anima_exp.model.row_mixers import Rows, by_row, mixers
 
 if TYPE_CHECKING:
@@ -89,9 +93,11 @@ def packed_attention(model: Any) -> Iterator[None]:
         base = _base(model)
         if not hasattr(base, _MIXERS):
             setattr(base, _MIXERS, (mixers(base), Rows()))
+        modules, rows = getattr(base, _MIXERS)
+        rows.dropout = getattr(base, KEYS, None)
         own = attention_of(config).startswith(_OWN_BORDERS)
         replaced = nullcontext() if own else attention_by(config, _NAME, _attention)
-        with replaced, by_row(*getattr(base, _MIXERS)):
+        with replaced, by_row(modules, rows):
             yield
 
 
@@ -184,12 +190,12 @@ def _attention(
         raise BordersLost("it does not pass the row borders to its attention")
     if attention_mask is not None:
         raise BordersLost("it makes a mask of its own")
-    if strange := sorted(key for key, value in more.items() if _matters(key, value)):
+    if strange := sorted(key for key, value in more.items() if changes_attention(key, value)):
         raise BordersLost(f"its attention takes {', '.join(strange)}")
     if key.shape[2] != query.shape[2]:
         raise BordersLost("its attention reads other tokens")
     lengths, starts = micro_batch.lengths, micro_batch.starts
-    if (chunk := _chunk(module)) and chunk < max(lengths):
+    if (chunk := chunk_of(module)) and chunk < max(lengths):
         lengths = tuple(
             min(chunk, length - start) for length in lengths for start in range(0, length, chunk)
         )
@@ -197,37 +203,13 @@ def _attention(
     longest = max(lengths)
     window = sliding_window if sliding_window and sliding_window < longest else None
     if softcap is not None or s_aux is not None:
-        attend = partial(_own_scores, softcap=softcap, sinks=s_aux)
+        scores = partial(_own_scores, softcap=softcap, sinks=s_aux)
+        # Otherwise the scores of all rows would be kept for the backward pass.
+        attend = partial(checkpoint, scores, use_reentrant=False, preserve_rng_state=dropout > 0)
         return _row_by_row(query, key, value, lengths, scaling, dropout, window, attend), None
     if not dropout and _varlen_takes(query, value, window):
         return variable_length_attention(query, key, value, starts, longest, scaling, window), None
     return _row_by_row(query, key, value, lengths, scaling, dropout, window), None
-
-
-# What transformers passes to every attention function, without an effect on its result.
-_WITHOUT_EFFECT = frozenset(
-    ("position_ids", "position_embeddings", "cache_position", "use_cache", "output_attentions",
-     "output_hidden_states", "return_dict", "is_causal", "max_length_q", "max_length_k",
-     "cu_seq_lens_q", "cu_seq_lens_k", "num_items_in_batch", "layer_idx", "past_key_values",
-     "output_router_logits", "return_legacy_cache", "cache", "enable_gqa")
-)  # fmt: skip
-
-
-def _matters(key: str, value: Any) -> bool:
-    """Return whether an argument may change the result of attention."""
-    if key == "is_causal":
-        return value is False
-    return value is not None and key not in _WITHOUT_EFFECT
-
-
-def _chunk(module: Any) -> int | None:
-    """Return how many tokens a layer's chunks have, across which no token attends (Llama 4)."""
-    config = getattr(module, "config", None)
-    size: int | None = getattr(config, "attention_chunk_size", None)
-    kinds, layer = getattr(config, "layer_types", None), getattr(module, "layer_idx", None)
-    if not size or not kinds or layer is None:
-        return None
-    return size if kinds[layer] == "chunked_attention" else None
 
 
 def _row_by_row(
@@ -272,9 +254,9 @@ def _own_scores(
     softcap: float | None,
     sinks: Tensor | None,
 ) -> Tensor:
-    """Compute attention whose scores are capped (Gemma 2), or share their sum with a sink (GPT-OSS).
+    """Compute attention with capped scores (Gemma 2), or with a sink among the keys (GPT-OSS).
 
-    torch's own attention knows neither. It keeps T x T scores of one row, as transformers does.
+    torch's own attention knows neither. T x T scores of one row exist at a time.
     """
     length = query.shape[2]
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scale is None else scale)

@@ -88,6 +88,9 @@ def _all_of_block(shape: Shape, block: Block, config: RunConfig, gpu: bool) -> i
         kept += _of_dora(adapted, config)
     kept += width * _attention(shape, one_kernel) + _SUM * shape.heads
     kept += width * _feed_forward(block, fused=fused)
+    kept += width * experts_kept(
+        block, rank=config.lora.rank if config.lora.experts else 0, full=full
+    )
     normed = 2 * shape.hidden
     if block.head_norms:
         normed += (shape.heads + shape.kv_heads) * shape.head_dim
@@ -159,7 +162,26 @@ def _feed_forward(block: Block, *, fused: bool) -> int:
     return sum(one.outputs for one in wide) + (out.inputs if len(wide) > 1 and not fused else 0)
 
 
+def experts_kept(block: Block, *, rank: int, full: bool) -> int:
+    """Return the elements per token that stacked experts keep, in all that it passes through.
+
+    They are gate, its activation, up, and the outputs, which the router's weights scale. With
+    adapters or trained experts also the inputs of both products, and A x.
+    """
+    if not block.experts:
+        return 0
+    chosen, wide = block.experts[0].chosen, block.experts[-1].inputs
+    kept = chosen * (3 * wide + block.experts[-1].outputs)
+    if full or rank:
+        kept += sum(one.chosen * (one.inputs + rank) for one in block.experts)
+    return int(kept)
+
+
 def _gradients(shape: Shape, width: int) -> int:
     """Bytes of gradients held at the widest layer: of its input and output, and of the residual."""
     every = (one for block in shape.blocks for one in block.linears)
-    return width * (2 * max(max(one.inputs, one.outputs) for one in every) + shape.hidden)
+    widest = max(max(one.inputs, one.outputs) for one in every)
+    stacks = (one for block in shape.blocks for one in block.experts)
+    for one in stacks:
+        widest = max(widest, int(one.chosen * max(one.inputs, one.outputs)))
+    return width * (2 * widest + shape.hidden)

@@ -17,7 +17,7 @@ import numpy as np
 from anima_exp.config import DataConfig, ModelConfig, RunConfig, TrainerConfig
 from anima_exp.config.data import GENERATED
 from anima_exp.data import formats, source
-from anima_exp.data import rows as split
+from anima_exp.data import orders as split
 from anima_exp.data.apply_recipe import examples
 from anima_exp.data.parts import each
 from anima_exp.data.source import Source

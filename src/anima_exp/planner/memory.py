@@ -170,6 +170,8 @@ class MemoryModel:
         if not self.config.quant.is_4bit:
             return 0
         largest = max(one.weights for block in self.shape.blocks for one in block.linears)
+        stacks = (one.weights for block in self.shape.blocks for one in block.experts)
+        largest = max(largest, *stacks, 0)
         return largest * WIDTH[self.config.quant.compute_dtype]
 
     @cached_property

@@ -187,10 +187,6 @@ def _on_gpu(cost: Cost, one: OnGpu) -> tuple[str, str, str, str]:
     return (f"{how.token_budget:,}", how.recompute.value, copy, speed)
 
 
-def _quantizes(cost: Cost) -> bool:
-    return cost.config.quant.type is not Quantization.none
-
-
 def _fits(one: OnGpu) -> str:
     if not one.execution.fits:
         return "no"
@@ -220,12 +216,11 @@ def _notes(cost: Cost) -> list[str]:
             f"On {', '.join(waiting)} the CPU takes longer to launch the kernels of a step than "
             "the GPU takes to compute them, so larger micro-batches would take no longer there."
         )
-    if cost.shape.active_experts and _quantizes(cost):
+    if cost.shape.active_experts and cost.config.quant.type is Quantization.int8:
         notes.insert(
             0,
-            f"quant={cost.config.quant.type.value} cannot quantize this model's experts, because "
-            "they are stacked tensors. The plan counts them in 16 bits, and a run refuses such a "
-            "base model. Use quant=none.",
+            "quant=int8 cannot quantize this model's experts, because they are stacked tensors. "
+            "The plan counts them in 16 bits, and a run refuses such a base model. Use quant=nf4.",
         )
     if not any(one.execution.fits for one in cost.on_gpus):
         where = (

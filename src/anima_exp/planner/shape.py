@@ -16,6 +16,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Experts:
+    """One stack of experts' matrices in a block."""
+
+    name: str  # mlp.experts.gate_up_proj
+    count: int  # matrices
+    inputs: int
+    outputs: int
+    chosen: float  # how many of them one token passes through
+
+    @property
+    def weights(self) -> int:
+        """Elements of all matrices."""
+        return self.count * self.inputs * self.outputs
+
+    @property
+    def active(self) -> float:
+        """Elements of the matrices that one token passes through."""
+        return self.chosen * self.inputs * self.outputs
+
+
+@dataclass(frozen=True)
 class Block:
     """Consecutive decoder blocks that are all alike."""
 
@@ -23,8 +44,8 @@ class Block:
     linears: tuple[Linear, ...]  # in the model's order: query, key, value, out, gate, up, down
     norms: int  # elements of one block's normalization weights
     head_norms: bool = False  # queries and keys are normalized too, as in Qwen3
-    other: int = 0  # elements of all other weights, experts included
-    active: float = 0.0  # elements of the experts that one token passes through
+    other: int = 0  # elements of all other weights
+    experts: tuple[Experts, ...] = ()  # in the model's order: gate and up, down
     first: int = 0  # the number of the first of them
 
 
@@ -57,7 +78,12 @@ class Shape:
     @property
     def active_experts(self) -> float:
         """Elements of the stacked experts that one token passes through."""
-        return sum(block.count * block.active for block in self.blocks)
+        return sum(block.count * sum(one.active for one in block.experts) for block in self.blocks)
+
+    @property
+    def expert_weights(self) -> int:
+        """Elements of all stacked experts, which are quantized to 4 bits."""
+        return sum(block.count * sum(e.weights for e in block.experts) for block in self.blocks)
 
     @property
     def parameters(self) -> int:
@@ -67,7 +93,7 @@ class Shape:
             for b in self.blocks
         )
         outside = self.embeddings + self.head + self.norms + self.other
-        return self.linear_weights + inside + outside
+        return self.linear_weights + self.expert_weights + inside + outside
 
     def only(self, block: Block) -> "Shape":
         """Return the shape of one such block alone."""
@@ -140,6 +166,7 @@ def from_model(model: "PreTrainedModel | PeftModel") -> Shape:
     """
     from torch import nn
 
+    from anima_exp.model.expert_weights import stack_sizes
     from anima_exp.model.linear_layers import in_block, linear_layers
 
     text = model.config.get_text_config()
@@ -147,27 +174,39 @@ def from_model(model: "PreTrainedModel | PeftModel") -> Shape:
     linears: dict[str, list[Linear]] = {}
     layers = linear_layers(model)
     for one in layers:
-        inside = Linear(one.inside, one.inputs, one.outputs, one.attention, one.bias, seen=one.seen)
+        inside = Linear(
+            one.inside, one.inputs, one.outputs, one.attention, one.bias, one.seen, one.router
+        )
         linears.setdefault(one.block, []).append(inside)
     if not linears:
         raise ModelError(f"{type(model).__name__} has no blocks of linear layers to train.")
     rest = {block: _Rest() for block in ("", *linears)}
     counted = {f"{one.name}.{kind}" for one in layers for kind in ("weight", "bias")}
     share = expert_share(text)
+    experts: dict[str, list[Experts]] = {}
+    for name, (count, inputs, outputs) in stack_sizes(model).items():
+        block, inside_block = in_block(name)
+        place = block if block in linears else ""
+        one_stack = Experts(inside_block, count, inputs, outputs, share * count)
+        experts.setdefault(place, []).append(one_stack)
+        counted.add(name)
     for name, parameter in model.named_parameters():
         if name not in counted:
             block, _ = in_block(name)
-            place = rest[block if block in linears else ""]
-            place.add(name, parameter.numel())
-            if block in linears and parameter.ndim >= 3 and "expert" in name:
-                place.active += share * parameter.numel()
+            rest[block if block in linears else ""].add(name, parameter.numel())
     tables = [one.weight for one in model.modules() if isinstance(one, nn.Embedding)]
     embeddings = sum(table.numel() for table in tables)
     output = model.get_output_embeddings()
     tied = output is None or any(output.weight is table for table in tables)
     head = 0 if tied else output.weight.numel()
     each = (
-        (tuple(linears[b]), rest[b].norms, rest[b].head_norms, rest[b].other, rest[b].active)
+        (
+            tuple(linears[b]),
+            rest[b].norms,
+            rest[b].head_norms,
+            rest[b].other,
+            tuple(experts.get(b, ())),
+        )
         for b in linears
     )
     blocks: list[Block] = []
@@ -209,7 +248,6 @@ class _Rest:
     norms: int = 0
     other: int = 0
     head_norms: bool = False
-    active: float = 0.0  # elements of experts that one token passes through
 
     def add(self, name: str, elements: int) -> None:
         holder = name.rpartition(".")[0].rpartition(".")[2]

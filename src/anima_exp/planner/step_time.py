@@ -53,6 +53,12 @@ def flops(
         one.rank * (one.layer.inputs + one.layer.outputs) * one.blocks
         for one in adapted_layers(shape, config.lora)
     )
+    if config.lora.experts:
+        learning += sum(
+            block.count * int(config.lora.rank * one.chosen * (one.inputs + one.outputs))
+            for block in shape.blocks
+            for one in block.experts
+        )
     # Forward: queries with keys, then with values. Backward: twice that.
     attention = 2 * 2 * (row_tokens / 2) * shape.heads * shape.head_dim * shape.layers
     forward = 2 * weights + 2 * learning + attention
@@ -72,6 +78,7 @@ LAUNCH_SECONDS = 28e-6
 _OUTSIDE = 100  # embeddings, last norm, head and loss
 _A_BLOCK = 30  # attention, norms, rotations and additions; 39 if queries and keys have norms
 _A_LAYER = 2  # a frozen linear layer
+_EXPERTS = 40  # of a block: sorting tokens by expert, two grouped products, gate and sum
 _AN_ADAPTER = 8  # in addition: LoRA's products, masks and gradients
 _A_DEQUANTISED = 3  # a matrix in 4 bits -> 16 bits: once forward, once backward
 # CPU time that activation checkpointing adds to a pass, as a fraction of a pass without it. With
@@ -150,6 +157,7 @@ def step_time(
     reads = 3 if recompute is ActivationCheckpointing.full else 2  # of each weight in a pass
     dequantizes = config.quant.is_4bit and not keep_dequantized
     width = WIDTH[config.trainer.precision]
+    weights = shape.linear_weights + shape.expert_weights
     products = flops(
         shape,
         config,
@@ -161,11 +169,11 @@ def step_time(
     # A product of few tokens takes as long as reading its weights.
     multiplying = max(
         gpu_type.computing(work.tokens * products.total, in_fp32=fp32),
-        passes * reads * gpu_type.moving(shape.linear_weights * width),
+        passes * reads * gpu_type.moving(weights * width),
     )
     moved = work.tokens * _moved(shape, config) * (1 + _AGAIN_MOVED[recompute])
     if dequantizes:
-        moved += passes * reads * shape.linear_weights * (0.5 + WIDTH[config.quant.compute_dtype])
+        moved += passes * reads * weights * (0.5 + WIDTH[config.quant.compute_dtype])
     learns = trained(shape, config)
     end = learns.tensors * (LAUNCH_SECONDS + (_WAIT_SECONDS if paged else 0))
     end += gpu_type.moving(learns.parameters * _OPTIMIZER_BYTES)
@@ -173,7 +181,8 @@ def step_time(
         end += gpu_type.paging(2 * learns.pageable)
     launches = _launches(shape, config) * (1 + _AGAIN_HOST[recompute])
     if dequantizes:
-        launches += reads * _A_DEQUANTISED * sum(b.count * len(b.linears) for b in shape.blocks)
+        matrices = sum(b.count * (len(b.linears) + len(b.experts)) for b in shape.blocks)
+        launches += reads * _A_DEQUANTISED * matrices
     gathering = 0.0
     if sharded:
         gathering = passes * reads * gpu_type.gathering(split_bytes(shape, config), processes)
@@ -194,6 +203,7 @@ def _launches(shape: Shape, config: RunConfig) -> int:
             _A_BLOCK
             + _A_LAYER * len(block.linears)
             + _AN_ADAPTER * len(_adapted(shape, block, config))
+            + (_EXPERTS if block.experts else 0)
         )
         for block in shape.blocks
     )

@@ -22,7 +22,7 @@ from anima_exp.libraries.bitsandbytes_internals import (
 )
 from anima_exp.model.target_modules import Linear, is_named
 from anima_exp.planner.adapted import adapted_layers
-from anima_exp.planner.shape import Block, Shape
+from anima_exp.planner.shape import Block, Experts, Shape
 
 WIDTH = {Precision.fp32: 4, Precision.bf16: 2, Precision.fp16: 2}  # bytes
 
@@ -48,12 +48,14 @@ def base_weights(shape: Shape, config: RunConfig) -> list[Stored]:
     width = 4 if full else WIDTH[config.trainer.precision]  # a small update to bf16 is lost
     norm_width = 4 if config.model.norms_in_fp32 else width
     matrices = [(one, block.count) for block in shape.blocks for one in block.linears]
+    stacks = [(one, block.count) for block in shape.blocks for one in block.experts]
     norms = shape.norms + sum(block.count * block.norms for block in shape.blocks)
     biases = sum(count * one.outputs for one, count in matrices if one.bias)
     other = shape.other + biases + sum(block.count * block.other for block in shape.blocks)
     kinds = [
         _matrices("attention", [m for m in matrices if m[0].attention], config, width),
         _matrices("feed-forward", [m for m in matrices if not m[0].attention], config, width),
+        _matrices("experts", stacks, config, width),
         Stored("embeddings", shape.embeddings, shape.embeddings * width),
         Stored("head", shape.head, shape.head * width),
         Stored("norms", norms, norms * norm_width),
@@ -80,11 +82,12 @@ def split_bytes(shape: Shape, config: RunConfig, *blocks: Block) -> int:
 
 def dequantized_copy(shape: Shape, config: RunConfig) -> int:
     """Return the bytes of all 4-bit matrices in quant.compute_dtype."""
-    return shape.linear_weights * WIDTH[config.quant.compute_dtype]
+    elements = shape.linear_weights + shape.expert_weights
+    return elements * WIDTH[config.quant.compute_dtype]
 
 
 def _matrices(
-    kind: str, matrices: Iterable[tuple[Linear, int]], config: RunConfig, width: int
+    kind: str, matrices: Iterable[tuple[Linear | Experts, int]], config: RunConfig, width: int
 ) -> Stored:
     elements = values = first = second = 0
     for matrix, count in matrices:
@@ -96,11 +99,12 @@ def _matrices(
     return Stored(kind, elements, values, first, second)
 
 
-def _stored(matrix: Linear, config: RunConfig, width: int) -> tuple[int, int, int]:
+def _stored(matrix: Linear | Experts, config: RunConfig, width: int) -> tuple[int, int, int]:
     quant = config.quant
-    if quant.type is Quantization.none:
+    in_8_bits = quant.type is Quantization.int8
+    if quant.type is Quantization.none or (in_8_bits and isinstance(matrix, Experts)):
         return matrix.weights * width, 0, 0
-    if quant.type is Quantization.int8:
+    if in_8_bits:
         return matrix.weights, 4 * matrix.outputs, 0  # a scale for each row
     values = -(-matrix.weights // 2)
     constants = -(-matrix.weights // WEIGHTS_A_CONSTANT)
@@ -162,6 +166,10 @@ def _tensors_of_adapter(shape: Shape, config: RunConfig) -> Counter[int]:
         sizes[layer.outputs * rank] += count
         if config.lora.variant is LoraVariant.dora:
             sizes[layer.outputs] += count  # the lengths of the rows
+    for block in shape.blocks if config.lora.experts else ():
+        for stack in block.experts:
+            sizes[config.lora.rank * stack.count * stack.inputs] += block.count
+            sizes[stack.outputs * stack.count * config.lora.rank] += block.count
     return sizes
 
 
@@ -200,6 +208,9 @@ def _tensors_of_base(shape: Shape) -> Counter[int]:
         for linear in block.linears:
             sizes[linear.weights] += block.count
             matrices += block.count * linear.weights
+        for stack in block.experts:
+            sizes[stack.weights] += block.count
+            matrices += block.count * stack.weights
     sizes[shape.parameters - matrices] += 1
     return sizes
 

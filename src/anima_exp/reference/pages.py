@@ -10,6 +10,7 @@ from anima_exp.reference.api import api_page
 from anima_exp.reference.commands import commands_page
 from anima_exp.reference.environment import environment_page
 from anima_exp.reference.errors import errors_page
+from anima_exp.reference.families import families_page
 from anima_exp.reference.files import files_page
 from anima_exp.reference.metrics import metrics_page
 
@@ -22,6 +23,7 @@ def reference() -> dict[str, str]:
         "commands.md": commands_page(),
         "environment.md": environment_page(),
         "errors.md": errors_page(),
+        "families.md": families_page(),
         "files.md": files_page(),
         "metrics.md": metrics_page(),
         "settings.md": reference_page(),

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import transformers
+
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 from support.families.small_configs import causal_families
 from support.families.trial import FAILED, Result, try_family
@@ -41,7 +42,7 @@ def main(file: Path, chosen: list[str]) -> int:
         print(f"{family:28s}{row.result:12s}{time.monotonic() - began:6.1f} s  {row.reason[:230]}",
               flush=True)  # fmt: skip
         if row.result == FAILED:
-            print(*row.notes, sep="\n", flush=True)
+            print(*row.traceback, sep="\n", flush=True)
     known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     before = known.get(transformers.__version__, {}) if chosen else {}
     known[transformers.__version__] = dict(sorted((before | rows).items()))

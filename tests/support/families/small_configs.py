@@ -255,7 +255,7 @@ def _small(kind: Any, own: dict[str, Any], *, tower: bool = False) -> Any:
             continue
         if isinstance(value, int) and name in (small := _SMALL | (_TOWER if tower else {})):
             chosen[name] = small[name]
-    for name, part in parts.items():
+    for name in parts:
         if not isinstance(values.get(name), dict):
             continue
         if name in _RAW:

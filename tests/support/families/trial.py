@@ -1,6 +1,7 @@
 """Try one family: load it quantized, adapt, train, generate, evaluate and merge it."""
 
 import json
+import re
 import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from support.families.small_configs import VOCABULARY, CannotBuildError, first, small_model
-from support.small_models import some_rows
 
 from anima_exp.config import (
     ActivationCheckpointing,
@@ -26,6 +25,7 @@ from anima_exp.config import (
 from anima_exp.data.micro_batch import label_weights
 from anima_exp.errors import AnimaError, ModelError
 from anima_exp.evals.multiple_choice.likelihood import choice_logits
+from anima_exp.libraries.transformers_internals import attention_of
 from anima_exp.merging.adapter import Adapter
 from anima_exp.merging.base import Base
 from anima_exp.merging.tensor_plan import plan
@@ -40,6 +40,8 @@ from anima_exp.model.linear_layers import linear_layers
 from anima_exp.model.varlen_attention import packing_obstacle
 from anima_exp.training.gradient_check import reference_gradients
 from anima_exp.training.step import GradientStep
+from support.families.small_configs import VOCABULARY, CannotBuildError, first, small_model
+from support.small_models import some_rows
 
 PACKED, ROW_BY_ROW, REFUSED = "packed", "row by row", "refused"
 NOT_BUILT, FAILED = "not built", "failed"
@@ -58,7 +60,8 @@ class Result:
     reason: str = ""
     quant: str = ""
     adapter: str = ""
-    notes: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    traceback: list[str] = field(default_factory=list)  # of a failure
 
     def to_dict(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value}
@@ -89,15 +92,20 @@ def try_family(family: str, folder: Path, *, thorough: bool = True) -> Result:
     except CannotBuildError as error:
         return Result(NOT_BUILT, str(error))
     except AnimaError as error:
-        result.result, result.reason = REFUSED, str(error).replace(str(folder / "base"), "FOLDER")
-        return result
+        return Result(REFUSED, _reason(error))
     except Exception as error:  # what the list is there to find
         result.reason = f"{stage}: {type(error).__name__}: {first(error)}"
-        result.notes = traceback.format_exc().splitlines()[-14:]
+        result.traceback = traceback.format_exc().splitlines()[-14:]
         return result
     obstacle = packing_obstacle(model)
     result.result, result.reason = (ROW_BY_ROW, obstacle) if obstacle else (PACKED, "")
     return result
+
+
+def _reason(error: Exception) -> str:
+    """Return an error without the folder, and without figures that differ between machines."""
+    text = re.sub(r"^(model\.source=)?/\S+: ", "", str(error))
+    return re.sub(r" \(ours differ by [^)]*\)", "", text)
 
 
 def _write(family: str, folder: Path) -> None:
@@ -120,29 +128,38 @@ def _load(folder: Path, result: Result) -> Any:
         except ModelError as error:
             if kind is Quantization.none or "quant=" not in str(error):
                 raise
-            note = str(error).replace(str(folder), "FOLDER")
-            if note not in result.notes:
-                result.notes.append(note)
     raise AssertionError
+
+
+# The layers to leave out, if PEFT refuses those of a set: out_proj, which Mamba's kernels read
+# directly, and the names that experts in one tensor have too.
+_LEFT_OUT = (
+    {"out_proj"},
+    {"out_proj", "gate_proj", "up_proj", "down_proj", "gate_up_proj"},
+)
 
 
 def _adapt(folder: Path, result: Result) -> Any:
     """Load the base and adapt all of its linear layers, or as many as can be."""
-    for which in (TargetModules.all_linear, TargetModules.attention, TargetModules.named):
+    ways = [(TargetModules.all_linear, set()), (TargetModules.attention, set())]
+    ways += [(TargetModules.named, left_out) for left_out in _LEFT_OUT]
+    error: ModelError | None = None
+    for which, left_out in ways:
         model = _load(folder, result)
         names = None
-        if which is TargetModules.named:  # PEFT refuses out_proj of layers with Mamba's kernels
-            names = sorted({layer.leaf for layer in linear_layers(model)} - {"out_proj"})
-        result.adapter = which.value + (f" ({', '.join(names)})" if names else "")
-        lora = LoraConfig(target_modules=which, layers=names, rank=4, dropout=0.0)
+        if left_out:
+            names = sorted({one.leaf for one in linear_layers(model) if one.seen} - left_out)
+        result.adapter = f"lora.modules=[{','.join(names)}]" if names else f"lora={which.value}"
+        lora = LoraConfig(target_modules=which, modules=names, rank=4, dropout=0.0)
         try:
             model = add_lora(model, lora)
-        except ModelError as error:
-            result.notes.append(str(error))
-            if which is TargetModules.named:
-                raise
+        except ModelError as refusal:
+            error = error or refusal  # the one that a user meets first
             continue
         break
+    else:
+        assert error is not None
+        raise error
     torch.manual_seed(1)
     for name, parameter in model.named_parameters():
         if "lora_" in name:
@@ -158,7 +175,7 @@ def _check_gradients(model: Any, result: Result, *, thorough: bool) -> None:
     weights = label_weights(rows, LossNormalization.token)
     loss, theirs = reference_gradients(model, rows, weights), _gradients(model)
     if reference_gradients(model, rows, weights) != loss:
-        result.notes.append("training draws random numbers of its own, such as PhiMoE's router")
+        result.remarks.append("its router draws random numbers in training")
         model.eval()
     model.zero_grad()
     if not model.training:
@@ -170,11 +187,12 @@ def _check_gradients(model: Any, result: Result, *, thorough: bool) -> None:
     for how in ActivationCheckpointing if thorough else (ActivationCheckpointing.none,):
         try:
             apply_activation_checkpointing(model, how)
-        except ModelError as error:
-            result.notes.append(str(error))
+        except ModelError:
+            if (none := "no activation checkpointing") not in result.remarks:
+                result.remarks.append(none)
             continue
         if how is ActivationCheckpointing.selective and not selective_works(model, Precision.fp32):
-            result.notes.append("selective activation checkpointing does not work")
+            result.remarks.append("no selective activation checkpointing")
             continue
         found = float(step(rows, number=0))
         ours = _gradients(model)
@@ -261,15 +279,18 @@ def _check_merge(model: Any, folder: Path, result: Result) -> None:
     )  # fmt: skip
     try:
         pieces = plan(config, Base.of(base), Adapter.of(str(folder / "adapter")))
-    except ModelError as error:
-        result.notes.append("merge: " + str(error).replace(str(folder), "FOLDER"))
+    except ModelError:
+        result.remarks.append("`merge` refuses it")
         return
     (folder / "merged").mkdir()
     tensors = {piece.name: pieces.merged(piece) for piece in pieces.pieces}
     save_file(tensors, folder / "merged" / "model.safetensors", metadata={"format": "pt"})
     written = (folder / "base" / "config.json").read_text(encoding="utf-8")
     (folder / "merged" / "config.json").write_text(json.dumps(json.loads(written)))
-    merged = AutoModelForCausalLM.from_pretrained(folder / "merged", dtype=torch.float32).eval()
+    attention = attention_of(model.config.get_text_config())
+    merged = AutoModelForCausalLM.from_pretrained(
+        folder / "merged", dtype=torch.float32, attn_implementation=attention
+    ).eval()
     ids = torch.as_tensor(_prompts()[1])[None]
     with torch.no_grad(), inference_mode(model, Precision.fp32):
         ours, theirs = (one(input_ids=ids, use_cache=False).logits for one in (merged, model))

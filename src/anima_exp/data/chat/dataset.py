@@ -9,7 +9,8 @@ import numpy.typing as npt
 from anima_exp.data.chat.masked_tokens import MaskedTokens
 from anima_exp.data.chat.segments import Kind, Segment
 from anima_exp.data.encode import IGNORE
-from anima_exp.data.rows import CachedDataset, Int32Array, Order, QuestionIds
+from anima_exp.data.orders import Order
+from anima_exp.data.rows import CachedDataset, Int32Array, QuestionIds
 
 
 class ChatDataset(CachedDataset[MaskedTokens]):

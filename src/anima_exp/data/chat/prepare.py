@@ -12,7 +12,7 @@ from anima_exp.data.chat.masks import ChatMasks
 from anima_exp.data.chat.summary import ChatSummary, summarize
 from anima_exp.data.chat.templates import ChatTemplate
 from anima_exp.data.chat.tokenize import tokenize
-from anima_exp.data.rows import orders_of_read
+from anima_exp.data.orders import orders_of_read
 from anima_exp.data.source import Source
 from anima_exp.data.token_cache import Meta
 from anima_exp.errors import ConfigError

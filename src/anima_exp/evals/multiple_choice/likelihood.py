@@ -20,7 +20,12 @@ from anima_exp.libraries.transformers_internals import (
     cache_in,
     kept_by,
 )
-from anima_exp.model.architecture_check import masks_padding, same_logits, some_ids
+from anima_exp.model.architecture_check import (
+    masks_padding,
+    reads_cache,
+    same_logits,
+    some_ids,
+)
 from anima_exp.model.decoding import keep_last
 from anima_exp.model.forward import base_of
 from anima_exp.model.tokenizer import check_ids
@@ -142,7 +147,7 @@ def _shares_prefix(model: "PreTrainedModel | PeftModel") -> bool:
         row, rest = (ids.numpy() for ids in some_ids(model, (24, 30)))
         prefix = len(row) // 2
         rows = [row, np.concatenate([row[:prefix], rest[: len(rest) // 2]]), row[: prefix + 2]]
-        kept = _read(model, row[:prefix])
+        kept = _read(model, row[:prefix]) if reads_cache(model) else None
         works = bool(kept) and same_logits(
             _continue(model, kept, prefix, [one[prefix:] for one in rows], 1)[:, -1],
             torch.cat([_continue(model, None, 0, [one], 1)[:, -1] for one in rows]),
