@@ -137,7 +137,7 @@ def load_dequantized(source: str, **how: Any) -> tuple[Any, Mapping[str, Any]]:
     config = AutoConfig.from_pretrained(source, **how)
     stored = dict(config.quantization_config)
     dequantize = AUTO_QUANTIZATION_CONFIG_MAPPING[stored["quant_method"]](dequantize=True)
-    # On a CPU transformers warns that it dequantizes, which is asked for.
+    # On a CPU transformers warns that it dequantizes, as it should.
     with warnings.catch_warnings(), log_level("transformers", logging.ERROR):
         warnings.filterwarnings("ignore", message="You passed `quantization_config`")
         found: Any = AutoModelForCausalLM.from_pretrained(
