@@ -133,10 +133,10 @@ def shape_of(parameter: "torch.Tensor") -> "torch.Size":
     return shape
 
 
-def type_of(parameter: "torch.Tensor") -> "torch.dtype":
-    """Return the type of the weights before they were quantized."""
-    dtype: torch.dtype = _state(parameter).dtype
-    return dtype
+def dimensions(parameter: "torch.Tensor") -> int:
+    """Return the dimensions of a weight in any storage type: 3 for a stack."""
+    state = getattr(parameter, "quant_state", None)
+    return len(shape_of(parameter)) if state is not None else parameter.ndim
 
 
 def parts_of(parameter: "torch.Tensor") -> "dict[str, torch.Tensor]":

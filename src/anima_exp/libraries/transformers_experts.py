@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anima_exp.libraries.bitsandbytes_stacks import dimensions
+
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
@@ -25,15 +27,13 @@ _EXPERTS = re.compile("expert", re.IGNORECASE)
 def stacks_of(module: "nn.Module") -> list[str]:
     """Return the names of a module's own parameters that are stacks of experts' matrices.
 
-    A stack has three dimensions. One in 4 bits (class Params4bit) tells them by its constants.
+    A stack has three dimensions.
     """
     if not _EXPERTS.search(type(module).__name__):
         return []
     found = []
     for name, parameter in module.named_parameters(recurse=False):
-        state = getattr(parameter, "quant_state", None)
-        dimensions = parameter.ndim if state is None else len(state.shape)
-        if dimensions == 3:
+        if dimensions(parameter) == 3:
             found.append(name)
     return found
 
@@ -140,7 +140,7 @@ def _quantizer(quantize: Callable[..., Any], absent: bool) -> Any:
         stacks: frozenset[str] = frozenset()
 
         def _process_model_before_weight_loading(
-            self, model: "PreTrainedModel", *args: Any, **kw: Any
+            self, model: "PreTrainedModel", *args: object, **kw: object
         ) -> Any:
             result = super()._process_model_before_weight_loading(model, *args, **kw)
             names = []
@@ -159,7 +159,7 @@ def _quantizer(quantize: Callable[..., Any], absent: bool) -> Any:
                 super()._convert_model_for_quantization(model)  # type: ignore[no-untyped-call]
 
         def param_needs_quantization(
-            self, model: "PreTrainedModel", param_name: str, **kwargs: Any
+            self, model: "PreTrainedModel", param_name: str, **kwargs: object
         ) -> bool:
             if param_name in self.stacks:
                 return True

@@ -107,8 +107,8 @@ def add_lora(
     train_in_fp32(adapted)
     if line := expert_adapters.experts_line(adapted, lora):
         say(line)
-        if peft_experts.would_rename(adapted):
-            say(_RENAMED)
+    if peft_experts.would_rename(adapted):
+        say(_RENAMED)
     return adapted
 
 

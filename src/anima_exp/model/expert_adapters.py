@@ -67,16 +67,14 @@ def check_plain(lora: LoraConfig) -> None:
 
 
 def experts_line(model: nn.Module, lora: LoraConfig) -> str | None:
-    """Return a line that says what becomes of stacked experts; None without any."""
+    """Return a line that says that stacked experts get no adapter; None if they do, or without."""
     stored = {one.name: one for one in quantized_experts(model)}
     stacks = stack_names(model)
-    if not stacks:
+    if lora.experts or not stacks:
         return None
     kinds = sorted({one.kind for one in stored.values()})
     where = f"in {' and '.join(kinds)}" if kinds else "not quantized"
     count = sum(_weights(model, name) for name in stacks)
-    if lora.experts:
-        return f"experts  {count / 1e6:,.1f} M weights, {where}, with adapters; routers are frozen"
     return (
         f"experts  {count / 1e6:,.1f} M weights, {where}, frozen and without an adapter "
         "(lora.experts=true adds one)"

@@ -63,7 +63,7 @@ def install(model: "PreTrainedModel | PeftModel") -> None:
             module.forward = partial(_forward if known else _forward_again, module)
 
 
-def _pass_on(wrapper: nn.Module, *args: Any, **kwargs: Any) -> Any:
+def _pass_on(wrapper: nn.Module, *args: object, **kwargs: object) -> Any:
     """Leave adding the adapter to the module with the experts."""
     return base_layer(wrapper)(*args, **kwargs)
 
@@ -162,7 +162,7 @@ class _ExpertProduct(torch.autograd.Function):
         return out.add_(product(narrow, *_both(b_e), routing, turned=True))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
         module, stack, scaling = ctx.of
         # Once: activation checkpointing computes them again at the first look.
         numbers, counts, *of_adapter = ctx.saved_tensors
@@ -196,17 +196,18 @@ def _both(stack: Tensor) -> tuple[Callable[[], Tensor], Callable[[int], Tensor]]
 # A class of experts that transformers computes by code of its own (Llama 4, JetMoE).
 
 
-def _forward_again(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+def _forward_again(module: nn.Module, *args: object, **kwargs: object) -> Any:
     """Compute with dequantized experts, and compute again in the backward pass."""
-    compute = partial(_compute, module)
+    compute = partial(_compute, module, **kwargs)
     if not torch.is_grad_enabled():
-        return compute(*args, **kwargs)
-    return checkpoint(compute, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+        return compute(*args)
+    return checkpoint(compute, *args, use_reentrant=False, preserve_rng_state=False)
 
 
-def _compute(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    kind = args[0].device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else args[0].dtype
+def _compute(module: nn.Module, *args: object, **kwargs: object) -> Any:
+    x: Any = args[0]
+    kind = x.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
     wrappers = module.__dict__.get(_WRAPPERS, {})
     names = [name for name, one in module.named_parameters(recurse=False) if _is_stack(one)]
     plain: dict[str, Tensor] = {}

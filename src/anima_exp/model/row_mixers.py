@@ -74,7 +74,7 @@ def by_row(modules: Sequence[nn.Module], rows: Rows) -> Iterator[None]:
                 module.forward = forward
 
 
-def _forward(forward: Callable[..., Any], rows: Rows, *inputs: object, **named: object) -> object:
+def _forward(forward: Callable[..., Any], rows: Rows, *inputs: Any, **named: Any) -> Any:
     lengths = rows.lengths
     if len(lengths) <= 1:
         return forward(*inputs, **named)
@@ -96,7 +96,7 @@ def _forward(forward: Callable[..., Any], rows: Rows, *inputs: object, **named: 
     return _join(parts)
 
 
-def _part(value: object, start: int, end: int, total: int) -> object:
+def _part(value: object, start: int, end: int, total: int) -> Any:
     """Return the part of `value` that belongs to one row; a value without tokens is returned."""
     if isinstance(value, tuple | list):
         return type(value)(_part(one, start, end, total) for one in value)
@@ -106,7 +106,7 @@ def _part(value: object, start: int, end: int, total: int) -> object:
     return value if axis is None or axis == 0 else value.narrow(axis, start, end - start)
 
 
-def _join(parts: Sequence[Any]) -> object:
+def _join(parts: Sequence[Any]) -> Any:
     """Concatenate the rows' results; of what is no tensor with tokens, keep that of the last."""
     first = parts[0]
     if isinstance(first, tuple | list):
