@@ -112,18 +112,6 @@ def test_a_router_that_is_a_linear_layer_gets_no_adapter():
     assert not any("router" in name for name in names)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.1])
-def test_experts_that_peft_would_adapt_are_one_line(dropout):
-    with pytest.raises(ModelError) as error:
-        adapted(small("deepseek_v3").eval(), dropout=dropout)
-    assert str(error.value) == (
-        "lora.target_modules=all_linear cannot adapt DeepseekV3ForCausalLM: PEFT would adapt its "
-        "experts too, which training does not support. Try another set, for example "
-        "lora=attention."
-    )
-    adapted(small("deepseek_v3").eval(), TargetModules.attention, dropout)
-
-
 def test_layers_that_peft_refuses_are_one_line_with_the_layers_that_it_takes():
     with pytest.raises(ModelError) as error:
         adapted(small("mamba2").eval())
