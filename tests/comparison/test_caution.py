@@ -63,3 +63,18 @@ def test_scores_of_a_turn_on_other_rows_are_cautioned_against(tmp_path):
     caution = build(runs, metric="exact_match_turn_2").caution
     assert caution.startswith("Caution: exact_match_turn_2 was not measured on the same rows")
     assert "They differ in evals.exact_match.max_rows." in caution
+
+
+def test_forgetting_of_another_text_is_cautioned_against(tmp_path):
+    for name, path in (("a", "news.txt"), ("b", "poems.txt")):
+        synthetic.run(
+            tmp_path / name,
+            scores={"heldout_loss": 0.5, "neutral_loss": 2.0, "forgetting": 0.1},
+            **{"evals.forgetting.path": path, "evals.forgetting.batch_tokens": len(path)},
+        )
+    runs = load([tmp_path])
+    assert build(runs, metric="heldout_loss").caution is None
+    assert build(runs, metric="forgetting").caution == (
+        "Caution: forgetting was not measured on the same text in all runs. They differ in "
+        "evals.forgetting.path. Compare runs that share them, with filter=."
+    )

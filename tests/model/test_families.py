@@ -140,7 +140,8 @@ def test_a_choice_of_tokens_gets_no_adapter(tmp_path):
 
 
 def test_selective_checkpointing_whose_gradients_differ_is_seen():
-    model = adapted(small_model("gemma3n_text").requires_grad_(False).eval())
+    model = small_model("gemma3n_text").requires_grad_(False).eval()
+    model = adapted(model, TargetModules.attention)
     lora_linear.install(model)
     apply_activation_checkpointing(model, ActivationCheckpointing.selective)
     assert not selective_works(model, Precision.fp32)

@@ -219,6 +219,15 @@ def test_licences_are_those_that_conf_names():
         assert origin.of_data(source).licence.startswith(licence), source
 
 
+def test_every_base_of_conf_has_a_licence():
+    files = sorted((shipped("conf") / "model").glob("*.yaml"))
+    assert len(files) > 30
+    for path in files:
+        if path.stem != "local":
+            source = yaml.safe_load(path.read_text(encoding="utf-8"))["source"]
+            assert origin.of_base(source), source
+
+
 def test_the_prompt_is_the_training_rows_to_the_letter(record):
     from anima_exp.data import recipes
 

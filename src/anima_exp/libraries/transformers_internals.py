@@ -81,7 +81,7 @@ def changes_attention(name: str, value: object) -> bool:
     return value is not None and name not in _WITHOUT_EFFECT
 
 
-def chunk_of(module: Any) -> int | None:
+def chunk_of(module: "torch.nn.Module") -> int | None:
     """Return how many tokens a chunk of an attention layer has; none attends across (Llama 4).
 
     It uses `config.attention_chunk_size` and `config.layer_types[layer_idx]`. Under other names

@@ -150,7 +150,7 @@ def load_dequantized(source: str, **how: Any) -> tuple[Any, Mapping[str, Any]]:
     return model, report
 
 
-def save_as_in_memory(model: Any, folder: Path) -> None:
+def save_as_in_memory(model: "PreTrainedModel", folder: Path) -> None:
     """Write a model's weights under the names and in the types that they have in memory.
 
     By default `save_pretrained` reverses what loading converted. It would write dequantized weights

@@ -1,12 +1,13 @@
 """Read the rotary positions of transformers' models, which its documentation does not promise.
 
-It belongs to transformers_internals.py and keeps its rules. The contract tests of the same name check
+It belongs to transformers_internals.py and keeps its rules. Contract tests of the same name check
 every function.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftModel
     from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -36,7 +37,7 @@ def rope_settings(config: "PreTrainedConfig") -> dict[str, dict[str, Any]]:
     return {"": held} if held else {}
 
 
-def rope_types(part: Any) -> dict[str, str]:
+def rope_types(part: "torch.nn.Module") -> dict[str, str]:
     """Return the types with which a rotary module was built: `rope_type`, by type of layer.
 
     A module without the attribute has none, and is not compared with the config.

@@ -93,8 +93,7 @@ def add_lora(
         if not cannot_adapt_experts(error):
             reason = first_line(error).partition(". ")[0]  # what follows names PEFT's arguments
             if (one := peft_internals.refused_layer(error)) and lora.modules is None:
-                names = target_modules(model, lora.target_modules)
-                leaves = sorted({name.rpartition(".")[2] for name in names} - {one})
+                leaves = sorted({name.rpartition(".")[2] for name in layers} - {one})
                 another = f"Use lora.target_modules=named lora.modules=[{','.join(leaves)}]."
             raise ModelError(f"{which} cannot adapt {name}: {reason}. {another}") from error
         raise ModelError(_EXPERTS.format(which, name, another)) from error

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROWS = 256  # the first training rows, in the order of training
 _BATCH_TOKENS = 2048
 _MORE_RANK = 2.0  # the largest rank of a layer is lora.rank times this number (PEFT's default)
-_MOST_PASSES = 400  # PEFT needs 5 to 50
+_MOST_PASSES = 400
 
 
 def initialize_from_rows(model: "PeftModel", rows: Sequence[Row], precision: Precision) -> None:

@@ -26,7 +26,7 @@ from anima_exp.model.varlen_attention import packed_attention, supports_packing
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 Pass = Callable[[int], list[Tensor]]  # distance of positions -> logits of the rows
 
@@ -80,7 +80,7 @@ def _ignored(model: "PreTrainedModel") -> Iterator[str]:
             yield f"RoPE {kind}{f' with factor {factor:g}' if factor else ''}{of_layers}"
 
 
-def _numbers(config: Any) -> dict[str, float]:
+def _numbers(config: "PreTrainedConfig") -> dict[str, float]:
     """Return the settings to try. A window that no layer has, by `layer_types`, is not meant."""
     kinds = getattr(config, "layer_types", None)
     found = {name: getattr(config, name, None) for name in _OTHERS}
@@ -135,7 +135,9 @@ def _passes(model: "PreTrainedModel") -> list[Pass]:
 
 
 @contextmanager
-def _changed(model: nn.Module, config: Any, name: str, value: float) -> Iterator[None]:
+def _changed(
+    model: nn.Module, config: "PreTrainedConfig", name: str, value: float
+) -> Iterator[None]:
     """Inside, give the config, and each module that has copied the setting, another value."""
     holders = [config, *(one for one in model.modules() if vars(one).get(name) == value)]
     for one in holders:

@@ -5,7 +5,7 @@ rows would see each other through it. So these modules, and nothing else, are ca
 norms, feed-forward layers, experts and attention still compute all rows at once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -74,7 +74,7 @@ def by_row(modules: Sequence[nn.Module], rows: Rows) -> Iterator[None]:
                 module.forward = forward
 
 
-def _forward(forward: Any, rows: Rows, *inputs: Any, **named: Any) -> Any:
+def _forward(forward: Callable[..., Any], rows: Rows, *inputs: Any, **named: Any) -> Any:
     lengths = rows.lengths
     if len(lengths) <= 1:
         return forward(*inputs, **named)
@@ -96,7 +96,7 @@ def _forward(forward: Any, rows: Rows, *inputs: Any, **named: Any) -> Any:
     return _join(parts)
 
 
-def _part(value: Any, start: int, end: int, total: int) -> Any:
+def _part(value: object, start: int, end: int, total: int) -> Any:
     """Return the part of `value` that belongs to one row; a value without tokens is returned."""
     if isinstance(value, tuple | list):
         return type(value)(_part(one, start, end, total) for one in value)

@@ -5,7 +5,7 @@ small update to a bf16 weight rounds to zero, and its output has the type of the
 """
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +91,7 @@ def train_in_fp32(model: "PeftModel", trainable: bool = True) -> None:
             copy.register_forward_hook(partial(_in_type, dtype))
 
 
-def _in_type(dtype: torch.dtype, module: nn.Module, inputs: Any, output: Any) -> Any:
+def _in_type(dtype: torch.dtype, module: nn.Module, inputs: object, output: object) -> object:
     if isinstance(output, Tensor) and output.dtype is torch.float32:
         return output.to(dtype)
     return output

@@ -138,8 +138,14 @@ _BASES = {
     "meta-llama/Llama-2-*": Licence("Llama 2 Community License"),
     "meta-llama/Llama-3.1-*": Licence("Llama 3.1 Community License, which also rules the name"),
     "meta-llama/Llama-3.2-*": Licence("Llama 3.2 Community License, which also rules the name"),
+    "meta-llama/Llama-3.3-*": Licence("Llama 3.3 Community License, which also rules the name"),
+    "google/gemma-3-*": Licence("Gemma Terms of Use, which derived models inherit"),
     "Qwen/Qwen3-*": Licence(_APACHE),
+    "microsoft/phi-4": Licence("MIT"),
+    "allenai/OLMo-2-*": Licence(_APACHE),
+    "openai/gpt-oss-*": Licence(_APACHE),
     "mistralai/Mistral-7B-v0.3": Licence(_APACHE),
+    "mistralai/Mistral-Small-24B-*": Licence(_APACHE),
     "HuggingFaceTB/SmolLM2-*": Licence(_APACHE),
 }
 _DATA = {
@@ -152,6 +158,7 @@ _DATA = {
     "Anthropic/hh-rlhf": Licence("MIT", "en"),
     "timdettmers/openassistant-guanaco": Licence(_APACHE),
     "yizhongw/self_instruct": Licence(_APACHE, "en"),
+    "meta-math/MetaMathQA": Licence("MIT", "en"),
 }
 
 

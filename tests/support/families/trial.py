@@ -131,22 +131,35 @@ def _load(folder: Path, result: Result) -> Any:
     raise AssertionError
 
 
+# The layers to leave out, if PEFT refuses those of a set: out_proj, which Mamba's kernels read
+# directly, and the names that experts in one tensor have too.
+_LEFT_OUT = (
+    {"out_proj"},
+    {"out_proj", "gate_proj", "up_proj", "down_proj", "gate_up_proj"},
+)
+
+
 def _adapt(folder: Path, result: Result) -> Any:
     """Load the base and adapt all of its linear layers, or as many as can be."""
-    for which in (TargetModules.all_linear, TargetModules.attention, TargetModules.named):
+    ways = [(TargetModules.all_linear, set()), (TargetModules.attention, set())]
+    ways += [(TargetModules.named, left_out) for left_out in _LEFT_OUT]
+    error: ModelError | None = None
+    for which, left_out in ways:
         model = _load(folder, result)
         names = None
-        if which is TargetModules.named:  # PEFT refuses out_proj of layers with Mamba's kernels
-            names = sorted({layer.leaf for layer in linear_layers(model)} - {"out_proj"})
+        if left_out:
+            names = sorted({one.leaf for one in linear_layers(model) if one.seen} - left_out)
         result.adapter = f"lora.modules=[{','.join(names)}]" if names else f"lora={which.value}"
         lora = LoraConfig(target_modules=which, modules=names, rank=4, dropout=0.0)
         try:
             model = add_lora(model, lora)
-        except ModelError:
-            if which is TargetModules.named:
-                raise
+        except ModelError as refusal:
+            error = error or refusal  # the one that a user meets first
             continue
         break
+    else:
+        assert error is not None
+        raise error
     torch.manual_seed(1)
     for name, parameter in model.named_parameters():
         if "lora_" in name:
@@ -267,7 +280,7 @@ def _check_merge(model: Any, folder: Path, result: Result) -> None:
     try:
         pieces = plan(config, Base.of(base), Adapter.of(str(folder / "adapter")))
     except ModelError:
-        result.remarks.append("`merge` refuses it: PEFT's merge_and_unload does it")
+        result.remarks.append("`merge` refuses it")
         return
     (folder / "merged").mkdir()
     tensors = {piece.name: pieces.merged(piece) for piece in pieces.pieces}
