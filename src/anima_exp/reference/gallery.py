@@ -286,7 +286,7 @@ def _published(published: dict[str, Any]) -> list[str]:
     lines = [f"{published['metric'][:1].upper()}{published['metric'][1:]}. {published['note']}", ""]
     lines += markdown.table(
         [*(f"`{key}`" for key in keys), "published"],
-        [[*(str(row[key]) for key in keys), str(row["value"])] for row in rows],
+        [[*(str(row.get(key, "")) for key in keys), str(row["value"])] for row in rows],
         right=1,
     )
     return markdown.details(f"Published results{confirmed}: {published['source']}", lines)
