@@ -90,8 +90,17 @@ def test_it_is_merged_into_files_like_those_of_its_base_and_verified(
     assert not any("mlp.gate." in name or "norm" in name for name in changed)
 
 
-@pytest.mark.parametrize("family", ["mixtral", "deepseek_v3", "gpt_oss", "llama4"])
-def test_a_merged_family_is_what_peft_merges(family, tmp_path):
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("mixtral", {}),
+        ("mixtral", {"use_rslora": True}),
+        ("deepseek_v3", {}),
+        ("gpt_oss", {}),
+        ("llama4", {}),
+    ],
+)
+def test_a_merged_family_is_what_peft_merges(family, settings, tmp_path):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
@@ -109,6 +118,7 @@ def test_a_merged_family_is_what_peft_merges(family, tmp_path):
             model,
             LoraConfig(
                 r=2, lora_alpha=3, target_modules=["o_proj"], init_lora_weights=False,
+                **settings,
                 target_parameters=[f"{inside}.experts.{one}" for one in STACKS],
             ),
         )  # fmt: skip

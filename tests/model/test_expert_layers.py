@@ -4,7 +4,13 @@ import pytest
 import torch
 from support.experts import IDS, adapted, apart, gradients, load, plain_twin, saved
 
-from anima_exp.config import ActivationCheckpointing, LoraConfig, TargetModules
+from anima_exp.config import (
+    ActivationCheckpointing,
+    LoraConfig,
+    LoraInit,
+    LoraVariant,
+    TargetModules,
+)
 from anima_exp.errors import ModelError
 from anima_exp.model import lora_linear
 from anima_exp.model.activation_checkpointing import apply_activation_checkpointing
@@ -104,12 +110,53 @@ def test_a_gate_that_is_a_linear_layer_gets_an_adapter_only_by_its_name():
     assert target_modules(model, TargetModules.named, ["shared_expert_gate"])
 
 
-@pytest.mark.parametrize(("settings", "words"), [
-    ({"dropout": 0.1}, r"lora\.dropout=0\.1 cannot .* Set lora\.dropout=0 with lora\.experts=true"),
-    ({"dropout": 0.0}, r"LlamaForCausalLM has none"),
-])  # fmt: skip
-def test_what_cannot_be_computed_is_one_line(settings, words, tmp_path):
-    saved(tmp_path, "mixtral" if settings["dropout"] else "llama")
-    lora = LoraConfig(target_modules=TargetModules.all_linear, experts=True, **settings)
+@pytest.mark.parametrize(
+    ("family", "settings", "words"),
+    [
+        ("mixtral", {"dropout": 0.1}, r"lora\.dropout=0\.1 .* Set lora\.dropout=0 with lora\.exp"),
+        ("mixtral", {"variant": LoraVariant.dora}, r"lora\.variant=dora cannot .* or rslora"),
+        ("mixtral", {"init": LoraInit.pissa}, r"lora\.init=pissa cannot .* lora\.init=kaiming"),
+        ("llama", {}, r"LlamaForCausalLM has none"),
+    ],
+)
+def test_what_cannot_be_computed_is_one_line(family, settings, words, tmp_path):
+    saved(tmp_path, family)
+    chosen = {"dropout": 0.0} | settings
+    lora = LoraConfig(target_modules=TargetModules.all_linear, experts=True, **chosen)
     with pytest.raises(ModelError, match=words):
         add_lora(load(tmp_path), lora)
+
+
+def test_rank_stabilized_adapters_of_experts_are_those_of_peft(tmp_path):
+    folder = saved(tmp_path, "qwen3_moe")
+    base = load(folder)
+    twin = adapted(plain_twin(base, folder), variant=LoraVariant.rslora)
+    model = adapted(base, variant=LoraVariant.rslora)
+    lora_linear.install(model)
+    assert apart(gradients(model)[0], gradients(twin)[0]) < 1e-5
+
+
+def test_an_adapter_of_experts_is_trained_further(tmp_path):
+    from anima_exp.cli import adapter_settings
+
+    folder = saved(tmp_path / "base", "qwen3_moe")
+    adapted(load(folder)).save_pretrained(tmp_path / "adapter")
+    read = adapter_settings.read(str(tmp_path / "adapter"))
+    assert read.experts
+    assert "lora.experts=true" in read.overrides()
+    lora = LoraConfig(
+        target_modules=TargetModules.named, modules=read.layers, rank=4, experts=True, dropout=0.0
+    )
+    model = load_adapter(load(folder), str(tmp_path / "adapter"), trained_with=lora)
+    lora_linear.install(model)
+    _, found = gradients(model)
+    assert any("experts" in name and bool(one.any()) for name, one in found.items())
+
+
+def test_experts_in_4_bits_cannot_be_sharded(tmp_path):
+    from anima_exp.model import fsdp
+    from anima_exp.model.forward import decoder_of
+
+    model = load(saved(tmp_path, "mixtral"))
+    with pytest.raises(ModelError, match=r"trainer\.fsdp=true cannot shard experts"):
+        fsdp._check(model, fsdp._blocks(decoder_of(model)))

@@ -54,7 +54,7 @@ def product(
     Args:
         one: the matrix of one expert, if so few have rows that the others need not be dequantized.
     """
-    if x.is_cuda and _grouped(x):
+    if _grouped(x):
         stack = whole()
         stack = stack.mT if turned else stack
         if stack.shape[1] % 8 == 0 and stack.shape[2] % 8 == 0:
@@ -71,7 +71,7 @@ def product(
 def sums_of_products(left: Tensor, right: Tensor, routing: Routing) -> Tensor:
     """Return left_e^T right_e [experts, left's width, right's width]; zeros without rows."""
     wide = left.shape[1], right.shape[1]
-    if left.is_cuda and _grouped(left) and not (wide[0] % 8 or wide[1] % 8):
+    if _grouped(left) and not (wide[0] % 8 or wide[1] % 8):
         return functional.grouped_mm(left.contiguous().mT, right.contiguous(), offs=routing.ends)
     out = left.new_zeros(len(routing.counts), *wide)
     for number, rows in routing.parts:
@@ -81,7 +81,8 @@ def sums_of_products(left: Tensor, right: Tensor, routing: Routing) -> Tensor:
 
 def _grouped(x: Tensor) -> bool:
     return (
-        x.dtype is torch.bfloat16
+        x.is_cuda
+        and x.dtype is torch.bfloat16
         and hasattr(functional, "grouped_mm")
         and torch.cuda.get_device_capability(x.device) >= (8, 0)
     )
