@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 from anima_exp.libraries.bitsandbytes_stacks import dimensions
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def quantized_while_loading(quantize: "Callable[..., Any]", *, absent: bool) -> 
         quantize: (weight, kind, double_quant=...) -> parameter.
         absent: whether the files have no experts: then they are left out of the model.
     """
+    import_bitsandbytes()
     from transformers.quantizers import auto
 
     mapping: dict[str, Any] = auto.AUTO_QUANTIZER_MAPPING
