@@ -12,6 +12,7 @@ from anima_exp.errors import ModelError
 from anima_exp.experiment.run import run
 from anima_exp.model import dequantized_copy
 from anima_exp.model.base import load_base
+from anima_exp.model.expert_weights import quantized_experts
 from anima_exp.system.paths import tiny_base
 
 
@@ -152,3 +153,6 @@ def test_mxfp4_is_loaded_as_the_numbers_that_it_stands_for(tmp_path):
     assert len(means) == 2
     for name, mean in means.items():
         assert torch.equal(found[name], mean.to(torch.bfloat16).float()), name
+    in_4_bits = loaded(folder, tmp_path / "cache", "nf4")
+    assert {one.kind for one in quantized_experts(in_4_bits)} == {"nf4"}
+    assert sum(one.elements for one in quantized_experts(in_4_bits)) == 3 * 4 * 64 * 64

@@ -248,3 +248,16 @@ def test_each_layer_keeps_the_forward_pass_of_its_variant():
     assert lora_weights(model) == []  # PEFT casts them itself
     names = {n for n, p in model.named_parameters() if p.requires_grad}
     assert any("lora_magnitude_vector" in name for name in names)
+
+
+def test_weight_decay_leaves_the_lengths_of_rows_alone_and_lora_plus_takes_b(compose):
+    from anima_exp.training.optimizer import make_optimizer
+
+    config = compose("optimizer=adamw", "optimizer.lora_plus_ratio=4", "optimizer.weight_decay=0.1")
+    model = adapted(variant=LoraVariant.dora)
+    names = {id(one): name for name, one in model.named_parameters()}
+    decayed, others, faster = (
+        {names[id(one)].split(".lora_")[1].partition(".")[0] for one in group["params"]}
+        for group in make_optimizer(model, config.optimizer).param_groups
+    )
+    assert (decayed, others, faster) == ({"A"}, {"magnitude_vector"}, {"B"})

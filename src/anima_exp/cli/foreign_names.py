@@ -47,7 +47,7 @@ It is lora.rank.
 It is lora.alpha.
     lora_alpha alpha
 Name the layers with lora.target_modules=named lora.modules=[q_proj,v_proj], or choose a set with
-lora=all_linear, attention, key_query, ffn or attention_ffn_out.
+lora=all_linear, attention, attention_qv, key_query, ffn or attention_ffn_out.
     target_modules lora_target lora_target_modules lora_target_linear lora_modules targets peft
     peft_type use_peft lora_layers
 It is model.adapter=FOLDER_OR_HUB_ID, which is trained further.

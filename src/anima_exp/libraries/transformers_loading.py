@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes, is_4bit_layer
+from anima_exp.libraries.log_level import log_level
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -136,7 +137,8 @@ def load_dequantized(source: str, **how: Any) -> tuple[Any, Mapping[str, Any]]:
     config = AutoConfig.from_pretrained(source, **how)
     stored = dict(config.quantization_config)
     dequantize = AUTO_QUANTIZATION_CONFIG_MAPPING[stored["quant_method"]](dequantize=True)
-    with warnings.catch_warnings():
+    # On a CPU transformers warns that it dequantizes, as it should.
+    with warnings.catch_warnings(), log_level("transformers", logging.ERROR):
         warnings.filterwarnings("ignore", message="You passed `quantization_config`")
         found: Any = AutoModelForCausalLM.from_pretrained(
             source,

@@ -77,9 +77,10 @@ def disable_packing(model: "PreTrainedModel | PeftModel", why: str) -> None:
     setattr(_base(model), _OBSTACLE, why)
 
 
-def _base(model: Any) -> Any:
+def _base(model: object) -> Any:
     # forward.base_of does the same; it imports this file.
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    inside = getattr(model, "get_base_model", None)
+    return model if inside is None else inside()
 
 
 @contextmanager

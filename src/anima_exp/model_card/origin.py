@@ -134,6 +134,7 @@ _BASES = {
     "tiny": Licence(_OURS),
     "huggyllama/llama-*": Licence(_LLAMA),
     "timdettmers/guanaco-*-merged": Licence(_LLAMA),
+    "TheBloke/guanaco-*-HF": Licence(_LLAMA),
     "lyogavin/Anima33B-merged": Licence(_LLAMA),
     "meta-llama/Llama-2-*": Licence("Llama 2 Community License"),
     "meta-llama/Llama-3.1-*": Licence("Llama 3.1 Community License, which also rules the name"),

@@ -230,6 +230,8 @@ def small_model(family: str, **how: Any) -> Any:
         config = small_config(family)
         with torch.device("meta"):
             empty = transformers.AutoModelForCausalLM.from_config(config)
+    except ImportError as error:
+        raise CannotBuildError("it needs packages for images, which are not installed") from error
     except Exception as error:  # each class has its own
         raise CannotBuildError(f"{type(error).__name__}: {first(error)}") from error
     count = sum(one.numel() for one in empty.parameters())
