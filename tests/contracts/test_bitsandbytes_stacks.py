@@ -40,7 +40,7 @@ def test_a_stack_read_from_its_parts_is_the_same(double):
 
 
 def test_matrices_that_share_constants_are_quantized_together():
-    odd = WEIGHT[:, :5, :7]
+    odd = WEIGHT[:, :6, :7]
     found = stacks.quantized_stack(odd, "nf4", double_quant=True)
     assert not stacks.Stack(found).divides
     assert (stacks.Stack(found).all(odd.dtype) - odd).abs().mean() < 0.2

@@ -1,5 +1,7 @@
 """LoRA on stacked experts: PEFT's gradients, PEFT's files, and what cannot be computed."""
 
+from importlib.metadata import version
+
 import pytest
 import torch
 from support.experts import IDS, adapted, apart, gradients, load, plain_twin, saved
@@ -62,6 +64,9 @@ def test_a_saved_adapter_is_loaded_again_as_it_was(family, experts, tmp_path):
         assert torch.equal(again(input_ids=IDS).logits, load(folder)(input_ids=IDS).logits)
 
 
+@pytest.mark.skipif(
+    version("peft").startswith("0.19."), reason="PEFT 0.19 does not know transformers 5.2x"
+)
 def test_peft_itself_loads_an_adapter_of_experts(tmp_path):
     from peft import PeftModel
 

@@ -77,17 +77,30 @@ def keep_names() -> Iterator[None]:
 
     It would otherwise turn gate_proj, up_proj and down_proj of a mixture of experts into stacks of
     experts, as they were named in transformers 4: layers of a shared expert, or of a dense first
-    block, would get no adapter. The function `convert_peft_config_for_transformers` does so.
+    block, would get no adapter. The function `convert_peft_config_for_transformers` does so, and
+    `convert_peft_adapter_state_dict_for_transformers` for the weights of a stored adapter.
     """
     from peft.utils import transformers_weight_conversion
 
     module: Any = transformers_weight_conversion
-    before = module.convert_peft_config_for_transformers
+    before = (
+        module.convert_peft_config_for_transformers,
+        module.convert_peft_adapter_state_dict_for_transformers,
+    )
     module.convert_peft_config_for_transformers = lambda *_, **__: None
+    module.convert_peft_adapter_state_dict_for_transformers = _as_stored
     try:
         yield
     finally:
-        module.convert_peft_config_for_transformers = before
+        (
+            module.convert_peft_config_for_transformers,
+            module.convert_peft_adapter_state_dict_for_transformers,
+        ) = before
+
+
+def _as_stored(*, adapter_state_dict: object, **_: object) -> object:
+    """Return the weights unchanged. PEFT passes them by name."""
+    return adapter_state_dict
 
 
 def would_rename(adapted: "nn.Module") -> bool:
