@@ -61,7 +61,9 @@ def test_an_operation_of_ours_has_its_own_name():
     number = lora_linear._number(layer)
     with Watch(), torch.no_grad():
         a, b = torch.ones(1, 3), torch.ones(2, 1)
-        lora_linear._lora_linear(torch.ones(1, 3), a, b, a, b, None, number, 1.0, 0.0, 0)
+        lora_linear._lora_linear(
+            torch.ones(1, 3), a, b, a, b, None, None, None, number, 1.0, 0.0, 0
+        )
     assert "lora_linear" in names
 
 

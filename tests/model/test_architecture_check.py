@@ -5,7 +5,9 @@ from support.small_models import small, some_rows
 from anima_exp.data.micro_batch import pack_rows
 from anima_exp.errors import ModelError
 from anima_exp.model import architecture_check, varlen_attention
+from anima_exp.model.architecture_check import probe_architecture
 from anima_exp.model.forward import loss_of
+from anima_exp.model.linear_layers import linear_layers
 from anima_exp.model.varlen_attention import (
     packed_attention,
     packing_obstacle,
@@ -112,3 +114,21 @@ def test_logits_that_ours_are_not_are_refused():
     model.lm_head.register_forward_hook(lambda module, inputs, output: output * 2)
     with pytest.raises(ModelError, match=r"computes its logits in a way that is not supported"):
         architecture_check.probe_architecture(model)
+
+
+def test_a_layer_whose_input_is_cast_to_the_type_of_its_packed_weight_is_refused():
+    model = small("llama").eval()
+    layer, product = model.model.layers[1].self_attn.q_proj, torch.nn.Linear(64, 64, bias=False)
+    layer.forward = lambda x: product(x.float())  # as a 4-bit layer takes any type
+    layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(torch.uint8),))
+    with pytest.raises(ModelError, match=r"casts the input of model\.layers\.1\.self_attn\.q_proj"):
+        probe_architecture(model)
+
+
+def test_one_expert_among_linear_layers_that_is_reached_is_enough():
+    model = small("llama").eval()
+    block = model.model.layers[0].mlp
+    block.experts = torch.nn.ModuleList(torch.nn.Linear(64, 64, bias=False) for _ in range(3))
+    block.register_forward_pre_hook(lambda module, inputs: (module.experts[0](inputs[0]),))
+    probe_architecture(model)
+    assert all(one.seen for one in linear_layers(model))

@@ -124,7 +124,7 @@ def _their_logits(model: "PreTrainedModel | PeftModel", leak: float) -> Tensor:
             logits: Tensor = model(input_ids=batch.ids, use_cache=False).logits[0].float()
             other = torch.cat([batch.ids[:, :-1], batch.ids[:, :1]], dim=1)
             earlier: Tensor = model(input_ids=other, use_cache=False).logits[0, :-1].float()
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, ModelError):
         raise
     except Exception as error:  # each architecture has others
         raise ModelError(

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -73,19 +74,34 @@ def find_unused(model: nn.Module) -> Iterator[None]:
 
     They are towers of other inputs, cross-attention without an encoder, or layers whose weight is
     read directly. A few tokens do not reach every expert, so experts count together.
+
+    Raises:
+        ModelError: if a layer gets whole numbers, because the architecture casts its input to the
+            type of a quantized weight.
     """
     called: set[str] = set()
-    layers = {_plain(one.name): one.module for one in linear_layers(model)}
+    cast: set[str] = set()
+
+    def note(name: str, _: nn.Module, inputs: tuple[object, ...]) -> None:
+        called.add(name)
+        if any(isinstance(x, torch.Tensor) and not x.is_floating_point() for x in inputs[:1]):
+            cast.add(name)
+
+    layers = linear_layers(model)
     hooks = [
-        module.register_forward_pre_hook(lambda *_, name=name: called.add(name))
-        for name, module in layers.items()
+        one.module.register_forward_pre_hook(partial(note, _plain(one.name))) for one in layers
     ]
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
-    setattr(base_of(model), _UNUSED, frozenset(layers) - called)
+    if cast:
+        raise ModelError(
+            f"{type(model).__name__} casts the input of {min(cast)} to the type of its quantized "
+            "weight, so its numbers would be wrong. Use quant=none, or another model."
+        )
+    setattr(base_of(model), _UNUSED, frozenset(_plain(one.name) for one in layers) - called)
 
 
 def _plain(name: str) -> str:

@@ -12,34 +12,37 @@ import importlib.machinery
 import os
 import sys
 
-# Module -> functions that judge numbers. Each raises an AnimaError, or returns True, if it finds
-# something.
+# Module -> functions that judge numbers, with what they return if they find nothing. Each raises an
+# AnimaError, or returns something else, if it does.
 CHECKS_OF_NUMBERS = {
-    "anima_exp.model.base_checks": ["check_finite"],
-    "anima_exp.model.architecture_check": ["_check_head", "_rows_see_each_other"],
-    "anima_exp.training.loop": ["check_step"],
+    "anima_exp.model.base_checks": {"check_finite": None},
+    "anima_exp.model.architecture_check": {"_check_head": None, "_obstacle": None, "_same": True},
+    "anima_exp.model.ignored_settings": {"check_settings": None},
+    "anima_exp.training.first_gradients": {"check_first_gradients": None},
+    "anima_exp.training.loop": {"check_step": None},
 }
 
 
-def _without_effect(check):
+def _without_effect(check, nothing):
     from anima_exp.errors import AnimaError
 
     @functools.wraps(check)
     def called(*args, **kwargs):
         with contextlib.suppress(AnimaError):
             check(*args, **kwargs)
+        return nothing
 
     return called
 
 
 def _change(module):
-    for name in CHECKS_OF_NUMBERS[module.__name__]:
+    for name, nothing in CHECKS_OF_NUMBERS[module.__name__].items():
         if not hasattr(module, name):
             raise AttributeError(
                 f"{__file__} changes {module.__name__}.{name}, which does not exist any more. "
                 "Name there the function that checks numbers now."
             )
-        setattr(module, name, _without_effect(getattr(module, name)))
+        setattr(module, name, _without_effect(getattr(module, name), nothing))
 
 
 class _Finder(importlib.abc.MetaPathFinder):
