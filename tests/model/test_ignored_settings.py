@@ -4,9 +4,10 @@ import pytest
 import torch
 from support.small_models import small
 
-from anima_exp.config import Fault
+from anima_exp.config import Attention, Fault
 from anima_exp.errors import ModelError
 from anima_exp.events import Said, listening
+from anima_exp.model.base_config import attention_of
 from anima_exp.model.ignored_settings import check_settings
 from anima_exp.model.positions import positions_line
 
@@ -100,3 +101,48 @@ def test_a_window_that_no_layer_has_by_its_own_config_is_not_meant():
 )  # fmt: skip
 def test_positions_are_described(family, settings, line):
     assert positions_line(small(family, **settings)) == line
+
+
+MIXTURE = {
+    "num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+}  # fmt: skip
+# What config.json of published bases says about positions, windows and caps.
+PUBLISHED = {
+    "Qwen2.5 7B": ("Qwen2", {"max_position_embeddings": 131072, "max_window_layers": 28,
+                             "sliding_window": 131072, "use_sliding_window": False}),
+    "Qwen3 30B-A3B": ("Qwen3Moe", {"max_position_embeddings": 40960, "max_window_layers": 48,
+                                   "sliding_window": None, "use_sliding_window": False, **MIXTURE}),
+    "Llama 3.2 3B": ("Llama", {"max_position_embeddings": 131072,
+                               "rope_parameters": {**LLAMA3, "factor": 32.0,
+                                                   "original_max_position_embeddings": 8192}}),
+    "Mistral 7B v0.1": ("Mistral", {"sliding_window": 4096, "max_position_embeddings": 32768}),
+    "Phi-3 mini": ("Phi3", {"sliding_window": 2047, "max_position_embeddings": 4096,
+                            "original_max_position_embeddings": 4096}),
+    "Gemma 3 4B": ("Gemma3Text", {"sliding_window": 1024, "num_hidden_layers": 6,
+                                  "rope_parameters": {
+                                      "full_attention": {**LINEAR, "factor": 8.0, "rope_theta": 1e6},
+                                      "sliding_attention": {"rope_type": "default",
+                                                            "rope_theta": 1e4}}}),
+    "gpt-oss 20B": ("GptOss", {"sliding_window": 128, "max_position_embeddings": 131072,
+                               "rope_parameters": {**YARN, "factor": 32.0, "truncate": False,
+                                                   "original_max_position_embeddings": 4096},
+                               **MIXTURE}),
+    "StarCoder2 3B": ("Starcoder2", {"sliding_window": 4096, "max_position_embeddings": 16384}),
+    "Command R7B": ("Cohere2", {"sliding_window": 4096, "max_position_embeddings": 8192}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "settings"), PUBLISHED.values(), ids=PUBLISHED)
+def test_settings_of_published_bases_are_in_force(family, settings):
+    import transformers
+
+    shape = {
+        "vocab_size": 97, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "pad_token_id": 0,
+        "initializer_range": 0.2,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{family}Config")(**shape | settings)
+    attention = attention_of(config, Attention.sdpa).value
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+    check_settings(model.eval())

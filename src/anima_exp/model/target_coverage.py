@@ -62,7 +62,7 @@ def _missed(model: "PreTrainedModel", chosen: Collection[str], which: TargetModu
             parameter.ndim >= 2 and min(parameter.shape[-2:]) >= hidden // 2
         )
         meant = kinds[name] in _MEANT.get(which, ()) and place not in unseen
-        if meant and matrix and place not in chosen:
+        if meant and matrix and place not in chosen and in_block(place)[0]:
             missed[in_block(place)[1]] += 1
     if not missed:
         return ""
