@@ -120,7 +120,7 @@ PUBLISHED = {
                             "original_max_position_embeddings": 4096}),
     "Gemma 3 4B": ("Gemma3Text", {"sliding_window": 1024, "num_hidden_layers": 6,
                                   "rope_parameters": {
-                                      "full_attention": {**LINEAR, "factor": 8.0, "rope_theta": 1e6},
+                                      "full_attention": {**LINEAR, "factor": 8.0},
                                       "sliding_attention": {"rope_type": "default",
                                                             "rope_theta": 1e4}}}),
     "gpt-oss 20B": ("GptOss", {"sliding_window": 128, "max_position_embeddings": 131072,
