@@ -9,6 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from anima_exp.config import ForgettingConfig, Precision
+from anima_exp.config.neutral_text import WIKITEXT
+from anima_exp.config.neutral_text import chosen as chosen_text
 from anima_exp.errors import AnimaError, ConfigError, RunPaused
 from anima_exp.evals import neutral_text, score_names
 from anima_exp.evals.forgetting import difference, text_losses
@@ -214,8 +216,8 @@ def test_a_row_longer_than_the_context_is_refused(compose, tmp_path):
 
 def test_any_other_base_reads_wikitext(compose):
     config = compose("model=qwen3_4b", "data=alpaca", "evals=[forgetting]")
-    chosen = neutral_text.chosen(config.evals.forgetting, config.model.source)
-    assert (chosen.source, chosen.subset, chosen.split) == (*neutral_text.WIKITEXT, "test")
+    chosen = chosen_text(config.evals.forgetting, config.model.source)
+    assert (chosen.source, chosen.subset, chosen.split) == (*WIKITEXT, "test")
 
 
 def test_its_scores_are_known(compose):

@@ -120,7 +120,7 @@ def test_an_answer_ends_at_the_templates_token_which_is_not_in_its_text(name):
         logits[:, -1, next(steps)] = 1
         return type("Out", (), {"logits": logits, "past_key_values": None})()
 
-    model.forward = forward
+    model.forward, model.reads_cache = forward, True
     [answer] = decode(
         model, tokenizer, [prompter.prompt("hi").ids], Sampling(99), stop_ids=prompter.stop_ids
     )

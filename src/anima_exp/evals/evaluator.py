@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from anima_exp.config import RunConfig, benchmark_key, benchmarks_of
+from anima_exp.config.neutral_text import KEY as FORGETTING_KEY
 from anima_exp.data.prompts import ChatOptions
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.errors import ConfigError, ModelError, TrainingError, first_line
@@ -22,7 +23,6 @@ from anima_exp.evals.multiple_choice.measure import (
     multiple_choice,
     prepare_benchmark,
 )
-from anima_exp.evals.neutral_text import KEY as FORGETTING_KEY
 from anima_exp.evals.neutral_text import NeutralText, read
 from anima_exp.evals.samples import samples
 from anima_exp.model.base_config import context_length

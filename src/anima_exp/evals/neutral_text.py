@@ -10,12 +10,13 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anima_exp.config import DataConfig, ForgettingConfig
+from anima_exp.config.neutral_text import KEY, TINY, chosen
 from anima_exp.data import source, templates
 from anima_exp.data.encode import IGNORE, TextEncoder
 from anima_exp.errors import AnimaError, DataError
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
     from anima_exp.data.micro_batch import Row
 
-TINY = "tiny"
-WIKITEXT = ("Salesforce/wikitext", "wikitext-2-raw-v1")
-KEY = "evals.forgetting"
 _TINY_ROWS = 400
 _TEXTS_AT_ONCE = 64
 
@@ -43,20 +41,6 @@ class NeutralText:
     @property
     def longest(self) -> int:
         return max(len(row["input_ids"]) for row in self.rows)
-
-
-def chosen(config: ForgettingConfig, base: str) -> ForgettingConfig:
-    """Return the settings with the source that a base gets by default.
-
-    Args:
-        base: model.source of the run.
-    """
-    if config.source or config.path:
-        return config
-    if base == "tiny":
-        return replace(config, source=TINY)
-    name, subset = WIKITEXT
-    return replace(config, source=name, subset=config.subset or subset)
 
 
 def check(config: ForgettingConfig, base: str) -> None:

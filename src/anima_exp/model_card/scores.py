@@ -7,10 +7,10 @@ from typing import Any
 
 from anima_exp.config import ForgettingConfig, benchmark_key
 from anima_exp.config.evals import EXACT_MATCH_TURNS, FUNCTION
+from anima_exp.config.neutral_text import KEY as TEXT_KEY
+from anima_exp.config.neutral_text import TINY, chosen
 from anima_exp.display.tables import Column
 from anima_exp.evals.multiple_choice.benchmark import MICRO, of_score
-from anima_exp.evals.neutral_text import KEY as TEXT_KEY
-from anima_exp.evals.neutral_text import TINY, chosen
 from anima_exp.evals.score_names import group
 from anima_exp.metrics.intervals import wilson
 from anima_exp.metrics.metric import FORGETTING, NEUTRAL_LOSS, metric, part_of_score
