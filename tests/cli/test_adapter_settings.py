@@ -68,6 +68,9 @@ def test_rank_alpha_and_layers_are_the_adapters(continued):
             "lora=ffn",
             r"^lora=ffn contradicts model.adapter=.*are fixed: k_proj, o_proj, q_proj, v_proj",
         ),
+        ("lora.rank_pattern=[q_proj:4]", r"^lora.rank_pattern=\[q_proj:4\] contradicts"),
+        ("lora.alpha_pattern=[q_proj:4]", r"^lora.alpha_pattern=\[q_proj:4\] contradicts"),
+        ("lora.save_modules=[norm]", r"^lora.save_modules=\[norm\] contradicts model.adapter="),
     ],
 )
 def test_what_contradicts_the_adapter_is_refused(continued, given, message):
@@ -89,6 +92,18 @@ def test_what_contradicts_the_adapter_in_a_file_is_refused_before_training(compo
         ConfigError, match=r"^lora=full_finetune trains every weight, but model.adapter="
     ):
         compose(place, "lora=full_finetune", "quant=none")
+
+
+@pytest.mark.parametrize(
+    "given", ["variant=dora", "rank_pattern=[q_proj:4]", "save_modules=[norm]",
+              "train_embeddings=true"]
+)  # fmt: skip
+def test_what_an_adapter_does_not_have_is_not_recorded_as_if_it_had(compose, first, given):
+    own = ("lora.target_modules=named", "lora.modules=[k_proj,o_proj,q_proj,v_proj]",
+           "lora.rank=2", "lora.alpha=3")  # fmt: skip
+    config = compose(f"model.adapter={first / 'adapter'}", *own, f"lora.{given}")
+    with pytest.raises(ConfigError, match=f"^lora.{given.partition('=')[0]}="):
+        adapter_settings.check(config.model, config.lora)
 
 
 def test_the_name_counts_the_adapter_by_its_content(continued, first, tmp_path):

@@ -109,3 +109,8 @@ def test_every_value_is_one_of_the_documented(compose):
         *LoraVariant
     ]
     assert [compose(f"lora.init={one.value}").lora.init for one in LoraInit] == [*LoraInit]
+
+
+def test_eva_and_rslora_contradict_each_other(compose):
+    with pytest.raises(ConfigError, match=r"^lora\.init=eva gives each layer a rank of its own"):
+        compose("lora.init=eva", "lora.variant=rslora")

@@ -95,6 +95,7 @@ def test_it_is_merged_into_files_like_those_of_its_base_and_verified(
     [
         ("mixtral", {}),
         ("mixtral", {"use_rslora": True}),
+        ("mixtral", {"alpha_pattern": {"down_proj": 12}}),
         ("deepseek_v3", {}),
         ("gpt_oss", {}),
         ("llama4", {}),

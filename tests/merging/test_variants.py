@@ -138,3 +138,17 @@ def test_a_trained_variant_is_trained_further_as_it_is(kind, compose, tmp_path):
     assert second.scores_before == record.scores
     assert second.scores != record.scores
     assert second.settings["lora.variant"] == record.settings["lora.variant"]
+
+
+def test_a_checkpoint_that_lacks_what_its_layers_subtract_is_no_adapter(compose, tmp_path):
+    from anima_exp.errors import ModelError
+    from anima_exp.model import adapter_files
+
+    folder = tmp_path / "run"
+    run(compose(*FEW, "lora.init=olora", "trainer.max_steps=1", "evals=[]", f"run_dir={folder}"))
+    (checkpoint,) = (folder / "checkpoints").glob("checkpoint-*")
+    with pytest.raises(
+        ModelError, match=r"is a checkpoint of a run with lora\.init=pissa or olora"
+    ):
+        adapter_files.settings(str(checkpoint))
+    assert adapter_files.settings(str(folder / "adapter"))["r"]

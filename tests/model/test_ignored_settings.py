@@ -1,5 +1,7 @@
 """A setting of a base's config that changes no logit is refused; one in force is not."""
 
+import copy
+
 import pytest
 import torch
 from support.small_models import small
@@ -10,6 +12,7 @@ from anima_exp.events import Said, listening
 from anima_exp.model.base_config import attention_of
 from anima_exp.model.ignored_settings import check_settings
 from anima_exp.model.positions import positions_line
+from anima_exp.model.varlen_attention import packing_obstacle
 
 LINEAR = {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}
 LLAMA3 = {
@@ -82,6 +85,26 @@ def test_frequencies_that_lost_their_factor_are_refused():
     model.model.rotary_emb.inv_freq.mul_(4.0)  # as a default module has them
     with pytest.raises(ModelError, match="RoPE linear with factor 4"):
         check_settings(model)
+
+
+def test_a_window_that_packed_attention_is_not_given_makes_rows_be_computed_alone():
+    model = small("mistral", sliding_window=4).eval()
+    for layer in model.model.layers:  # as PhiMoE, which makes a mask and passes no window
+        layer.self_attn.config = copy.copy(layer.self_attn.config)
+        layer.self_attn.config.sliding_window = None
+    check_settings(model)
+    assert packing_obstacle(model) == "its attention is not given the sliding_window"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sliding_window": 128},  # of a context of 128 tokens
+        {"rope_parameters": {**LINEAR, "factor": 1.0}},
+    ],
+)
+def test_a_setting_that_can_never_act_is_not_meant(settings):
+    check_settings(small("llama", **settings).eval())
 
 
 def test_a_window_that_no_layer_has_by_its_own_config_is_not_meant():

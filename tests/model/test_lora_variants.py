@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from support.small_models import small, some_rows
 
 from anima_exp.config import (
@@ -166,6 +167,24 @@ def test_loftq_starts_at_what_quantization_took_away(compose):
         rest = (error - scaling * b @ a).norm()
         best = torch.linalg.svdvals(error)[24:].norm()
         torch.testing.assert_close(rest, best, rtol=1e-3, atol=0)
+
+
+def test_loftq_knows_that_files_of_gpt_2_hold_its_matrices_turned(tmp_path):
+    from anima_exp.config import QuantConfig, Quantization
+    from anima_exp.model.base import load_base
+
+    small("gpt2", n_layer=2, n_embd=64, n_head=4).save_pretrained(tmp_path)
+    source = ModelConfig(name="small", source=str(tmp_path))
+    quant = QuantConfig(type=Quantization.nf4, compute_dtype=Precision.fp32, cache_quantized=False)
+    base = load_base(source, quant, precision=Precision.fp32)
+    model = add_lora(base, lora(rank=8, init=LoraInit.loftq), source)
+    original = load_file(tmp_path / "model.safetensors")
+    for name, layer in lora_layers(model):
+        file = f"{name_in_base(name)}.weight"
+        weight = original.get(file, original.get(file.removeprefix("transformer."))).T
+        a, b, scaling = update_of(layer, "default")
+        error = weight - dequantized_weight(base_layer(layer), torch.float32)
+        assert (error - scaling * b @ a).norm() < 0.95 * error.norm()
 
 
 def test_eva_shares_the_ranks_and_leaves_the_base_alone():

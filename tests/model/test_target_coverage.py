@@ -31,14 +31,19 @@ def with_product():
     return model
 
 
-@pytest.mark.parametrize("which", [TargetModules.all_linear, TargetModules.ffn])
-def test_a_matrix_that_is_no_linear_layer_is_named(which):
+@pytest.mark.parametrize(
+    ("which", "way_out"),
+    [
+        (TargetModules.all_linear, "Name the layers with lora.modules, or"),
+        (TargetModules.ffn, "Use lora=all_linear, name these too, or"),
+    ],
+)
+def test_a_matrix_that_is_no_linear_layer_is_named(which, way_out):
     with pytest.raises(ModelError) as error:
         add_lora(with_product(), lora(which))
     assert str(error.value) == (
         f"lora.target_modules={which.value} misses 1 matrices of LlamaForCausalLM that are in no "
-        "linear layer: mlp.up_proj (1). Use lora=all_linear, name these too, or accept this with "
-        "model.accept=[partial_targets]."
+        f"linear layer: mlp.up_proj (1). {way_out} accept this with model.accept=[partial_targets]."
     )
     add_lora(with_product(), lora(which), accept=[Fault.partial_targets])
 
@@ -59,8 +64,8 @@ def test_names_that_only_some_blocks_have_are_refused():
     with pytest.raises(ModelError) as error:
         add_lora(hybrid(), named)
     assert str(error.value) == (
-        "lora.modules reaches 1 of the 2 blocks of LlamaForCausalLM: self_attn.q_proj and "
-        "self_attn.v_proj are only there. The layers of the others are down_proj, gate_proj, "
+        "lora.modules reaches 1 of the 2 blocks of LlamaForCausalLM. Only these have "
+        "self_attn.q_proj and self_attn.v_proj. The layers of the others are down_proj, gate_proj, "
         "in_proj, up_proj. Use lora=all_linear, name these too, or accept this with "
         "model.accept=[partial_targets]."
     )
@@ -71,3 +76,9 @@ def test_names_that_every_block_has_are_fine():
     model = add_lora(small("llama"), lora(TargetModules.named, ["q_proj", "v_proj"]))
     assert sum("lora_A" in name for name, _ in model.named_parameters()) == 4
     assert torch.is_tensor(model(input_ids=torch.arange(5)[None]).logits)
+
+
+def test_a_list_of_matrices_outside_of_blocks_is_not_missed():
+    model = small("llama")
+    model.model.projections = nn.ModuleList([nn.Linear(64, 64, bias=False)])  # as Gemma 3n has
+    add_lora(model, lora())

@@ -85,6 +85,10 @@ def with_adapter(arguments: Sequence[str]) -> list[str]:
     variant = f"lora.variant={result.variant.value}"
     if given.get("lora.variant", result.variant.value) != result.variant.value:
         raise _contradiction(place, f"lora.variant={given['lora.variant']}", variant)
+    for name in _LISTS:
+        key, own_list = f"lora.{name}", list(getattr(result, name))
+        if key in given and given[key].replace(" ", "") != to_override(own_list).replace(" ", ""):
+            raise _contradiction(place, f"{key}={given[key]}", f"{key}={to_override(own_list)}")
     base = [] if {"model", "model.source"} & {*given} else overrides(place, key=KEY)
     return [*base, *result.overrides(), *arguments]
 
@@ -105,6 +109,17 @@ def check(model: ModelConfig, lora: LoraConfig) -> None:
         raise _in_a_file(model.adapter, f"lora.alpha={lora.alpha:g}", result)
     if lora.experts != result.experts:
         raise _in_a_file(model.adapter, f"lora.experts={str(lora.experts).lower()}", result)
+    for key in ("variant", *_LISTS):
+        own, given = getattr(result, key), getattr(lora, key)
+        if key in _LISTS:
+            own, given = sorted(own), sorted(given or ())
+        if own != given:
+            raise _in_a_file(model.adapter, f"lora.{key}={given}", result)
+    if lora.train_embeddings:
+        raise ConfigError(
+            f"lora.train_embeddings=true is for a new adapter, but {KEY}={model.adapter} has its "
+            "own modules that are trained as a whole. Leave it out."
+        )
     if lora.target_modules is not TargetModules.named or {*(lora.modules or ())} != {
         *result.layers
     }:

@@ -178,6 +178,11 @@ def _variant(config: RunConfig) -> None:
 
 def _init(config: RunConfig) -> None:
     lora, quant = config.lora, config.quant
+    if lora.init is LoraInit.eva and lora.variant is LoraVariant.rslora:
+        raise ConfigError(
+            "lora.init=eva gives each layer a rank of its own, and lora.variant=rslora would scale "
+            "each by it. Use lora.variant=plain, or another lora.init."
+        )
     if lora.init is LoraInit.loftq and not quant.is_4bit:
         raise ConfigError(
             f"lora.init=loftq starts at the error of 4-bit quantization, but quant.type="

@@ -74,7 +74,7 @@ def text_losses(
             sums |= {numbers[one]: loss for one, loss in zip(taken, losses, strict=True)}
     every: dict[int, float] = {}
     for part in world.all_gather(sums):
-        every |= part
+        every |= {int(number): loss for number, loss in part.items()}  # JSON has texts for keys
     counts = tuple(map(label_count, rows))
     return TextLosses(text.fingerprint, tuple(every[n] for n in range(len(rows))), counts)
 

@@ -117,6 +117,9 @@ def load_model(
             )
         model, parameters, kinds = _with_adapter(base, config, first_rows)
     trained = [one for one in model.parameters() if one.requires_grad]
+    if config.lora.init is LoraInit.eva:  # whose ranks come from this process's own passes
+        sizes = {f"lora.init=eva: weight {n}": [*one.shape] for n, one in enumerate(trained)}
+        world.assert_same_on_all_ranks(sizes)
     world.broadcast_parameters([*trained, *starts(model).values()])
     if execution.keep_dequantized:
         keep_dequantized(model)

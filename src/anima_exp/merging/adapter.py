@@ -47,12 +47,28 @@ class Update:
 
 
 @dataclass(frozen=True)
+class Alphas:
+    """lora_alpha, and alpha_pattern by the ends of names."""
+
+    default: float
+    patterns: dict[str, float]
+
+    def of(self, name: str) -> float:
+        """Return the value of the first pattern that a name ends with, as PEFT does."""
+        for pattern, value in self.patterns.items():
+            if re.match(rf"(.*\.)?({pattern})$", name):
+                return value
+        return self.default
+
+
+@dataclass(frozen=True)
 class Adapter:
     place: str
     file: Path
     tensors: Tensors
     updates: dict[str, Update]  # by module
     whole: dict[str, str]  # fully trained parameters (biases, modules_to_save) -> name in the file
+    alphas: Alphas  # of layers and of stacks of experts
 
     @classmethod
     def of(cls, place: str) -> "Adapter":
@@ -83,7 +99,8 @@ class Adapter:
                 f"adapter={place} holds no LoRA update, so there is nothing to merge. "
                 "Give the folder of a LoRA adapter."
             )
-        return cls(place, file, tensors, updates, whole)
+        alphas = Alphas(config["lora_alpha"], config.get("alpha_pattern") or {})
+        return cls(place, file, tensors, updates, whole, alphas)
 
 
 def _refuse(place: str, config: dict[str, Any]) -> None:
@@ -113,18 +130,10 @@ def _update(
             f"{', '.join(sorted(known))}. Only linear layers can be merged."
         )
     rank = tensors.entries[parts[_A]].shape[0]
-    alpha = _by_pattern(config.get("alpha_pattern"), module, config["lora_alpha"])
+    alpha = Alphas(config["lora_alpha"], config.get("alpha_pattern") or {}).of(module)
     stabilized = bool(config.get("use_rslora"))
     scale = alpha / (math.sqrt(rank) if stabilized else rank)
     return Update(parts[_A], parts[_B], scale, parts.get(_MAGNITUDE), stabilized)
-
-
-def _by_pattern(patterns: dict[str, float] | None, module: str, otherwise: float) -> float:
-    """Return the value of the first pattern that the module's name ends with, as PEFT does."""
-    for pattern, value in (patterns or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            return value
-    return otherwise
 
 
 def merge_weight(

@@ -1,7 +1,7 @@
 """Merge updates of experts: find the stack of each, and merge a stack whose files hold matrices."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
@@ -33,26 +33,31 @@ def is_of_experts(module: str, layers: Layers) -> bool:
     return any(name.rpartition(".")[0] == holder for name in layers.stacks)
 
 
-def updates_of_stacks(adapter: Adapter, layers: Layers) -> dict[str, Update]:
-    """Return the update of each stack that has one, by the stack's name.
+def updates_of_stacks(adapter: Adapter, layers: Layers) -> tuple[dict[str, Update], set[str]]:
+    """Return the update of each stack that has one, by the stack's name, and their keys.
 
     The first stack of a module is in the innermost wrapper. A module with updates that fit no
-    stacks has none here.
+    stacks has none here. PEFT knows the alpha of a stack by the name of the stack.
     """
     by_module: dict[str, list[str]] = {}
     for key in adapter.updates:
         if is_of_experts(key, layers):
             by_module.setdefault(key.replace(_WRAPPED, ""), []).append(key)
     found: dict[str, Update] = {}
+    matched: set[str] = set()
+    alphas = adapter.alphas
     for module, keys in by_module.items():
         inner_first = sorted(keys, key=lambda key: -key.count(_WRAPPED))
         updates = [adapter.updates[key] for key in inner_first]
         for stacks in _choices(module, len(keys), layers):
             pairs = list(zip(stacks, updates, strict=True))
             if all(_fits(adapter, layers, name, update) for name, update in pairs):
-                found |= pairs
+                matched |= {*keys}
+                for (name, update), key in zip(pairs, inner_first, strict=True):
+                    scale = update.scale * alphas.of(name) / alphas.of(key)
+                    found[name] = replace(update, scale=scale)
                 break
-    return found
+    return found, matched
 
 
 def _choices(module: str, count: int, layers: Layers) -> Iterator[tuple[str, ...]]:

@@ -153,9 +153,9 @@ def _stacks(
     Raises:
         ModelError: if an update of experts fits no stack, or a stack cannot be written again.
     """
-    updates = updates_of_stacks(adapter, layers)
+    updates, matched = updates_of_stacks(adapter, layers)
     for key in adapter.updates:
-        if is_of_experts(key, layers) and adapter.updates[key] not in updates.values():
+        if is_of_experts(key, layers) and key not in matched:
             raise _another_base(adapter, base, f"its update {key} fits no experts of the base")
     rounded = config.target is MergeTarget.dequantized
     result: dict[str, StackPlan] = {}

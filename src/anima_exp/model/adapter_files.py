@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 SETTINGS = "adapter_config.json"
+START = "start.safetensors"  # A0 and B0 in a checkpoint (training/weights.py)
 _SAFE, _PICKLED = "adapter_model.safetensors", "adapter_model.bin"
 
 
@@ -35,6 +36,11 @@ def settings(place: str, *, key: str = "adapter") -> dict[str, Any]:
         raise ModelError(
             f"{key}={place}: its {SETTINGS} cannot be read: {first_line(error)}"
         ) from error
+    if (file.parent / START).exists():
+        raise ModelError(
+            f"{key}={place} is a checkpoint of a run with lora.init=pissa or olora: an adapter "
+            "without what its layers subtract. Use the folder adapter/ of the finished run."
+        )
     if not isinstance(found, dict) or not isinstance(found.get("peft_type"), str):
         raise ModelError(
             f"{key}={place}: its {SETTINGS} names no peft_type, so it is not an adapter of PEFT. "

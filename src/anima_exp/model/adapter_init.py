@@ -6,7 +6,7 @@ LoftQ, and let the scale of the update out of LoftQ.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from anima_exp.libraries.peft_internals import (
 )
 from anima_exp.libraries.transformers_internals import is_conv1d
 from anima_exp.model.dequantized_weights import dequantized_weight
+from anima_exp.model.device_map import meta_model
 from anima_exp.model.lora_start import hold_start
 from anima_exp.model.stored_tensors import Tensors, file, table, weights_of
 from anima_exp.model.stored_types import dequantized_format
@@ -61,7 +62,7 @@ def initialize(model: "PeftModel", lora: LoraConfig, base: ModelConfig) -> None:
             orthogonal, rest = torch.linalg.qr(weight)
             found_b, found_a = orthogonal[:, :rank], rest[:rank]
         else:
-            matrix = weight if original is None else original.error_of(name, layer, weight)
+            matrix = weight if original is None else original.error_of(name, weight)
             found_b, found_a = _largest(matrix / scaling, rank)
         a.copy_(found_a)
         b.copy_(found_b)
@@ -103,14 +104,17 @@ class _Original:
         self._base = base
         self._tensors = Tensors(weights_of(base))
         self._prefix = f"{model.get_base_model().base_model_prefix}."
+        # GPT-2's layers have become linear ones in 4 bits; their files keep [in, out].
+        modules = meta_model(base).named_modules()
+        self._turned = {name for name, one in modules if is_conv1d(one)}
 
-    def error_of(self, name: str, layer: Any, quantized: Tensor) -> Tensor:
+    def error_of(self, name: str, quantized: Tensor) -> Tensor:
         """Return what quantization took away from a layer: W - Q(W)."""
         called = f"{name_in_base(name)}.weight"
         for stored in (called, called.removeprefix(self._prefix)):
             if stored in self._tensors.entries:
                 weight = self._tensors.read(stored).to(quantized)
-                weight = weight.T if is_conv1d(base_layer(layer)) else weight
+                weight = weight.T if name_in_base(name) in self._turned else weight
                 if weight.shape == quantized.shape:
                     return weight - quantized
         raise ModelError(

@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def in_16_bits(model: ModelConfig, config: Mapping[str, Any], cache: Path) -> Mo
 def _folder(model: ModelConfig, cache: Path) -> Path:
     source = resolve_source(model.source)
     of = base_fingerprint(source, model.revision, cache=cache)
-    digest = hashlib.sha256(of.encode()).hexdigest()[:10]
+    written_by = version("transformers")  # whose names in memory the copy has
+    digest = hashlib.sha256(f"{of} {written_by}".encode()).hexdigest()[:10]
     name = re.sub(r"[^\w.-]", "_", Path(source).name)
     return cache / "bases" / f"{name}-bf16-{digest}"
 

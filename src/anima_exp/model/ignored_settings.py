@@ -5,6 +5,7 @@ If their logits are equal, the model ignores the setting, and a run would comput
 than its config says.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +23,11 @@ from anima_exp.model.base_config import context_length
 from anima_exp.model.chunked_loss import head_of, logits_of
 from anima_exp.model.forward import base_of, decoder_of, hidden_states
 from anima_exp.model.positions import frequencies
-from anima_exp.model.varlen_attention import packed_attention, supports_packing
+from anima_exp.model.varlen_attention import (
+    disable_packing,
+    packed_attention,
+    supports_packing,
+)
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -70,31 +75,48 @@ def _ignored(model: "PreTrainedModel") -> Iterator[str]:
     for name, value in _numbers(config).items():
         with _changed(model, config, name, value):
             after = [one(1) for one in _passes(model)]
-        if any(map(_equal, before, after)):
+        ignored = [*map(_equal, before, after)]
+        if ignored == [False, True]:  # the model makes a mask of it, which packed rows do without
+            disable_packing(model, f"its attention is not given the {name}")
+        elif any(ignored):
             yield f"{name}={value:g}"
     for where, settings in rope_settings(config).items():
         kind = str(settings.get("rope_type", "default"))
-        if kind != "default" and not _rope_in_force(model, where, settings):
+        factor = settings.get("factor")
+        if (
+            kind == "default"
+            or factor == 1
+            or not type(model).__module__.startswith("transformers")
+        ):
+            continue  # custom code may compute positions in any way
+        if not _rope_in_force(model, where, settings):
             of_layers = f" of {where}" if where else ""
-            factor = settings.get("factor")
             yield f"RoPE {kind}{f' with factor {factor:g}' if factor else ''}{of_layers}"
 
 
 def _numbers(config: "PreTrainedConfig") -> dict[str, float]:
-    """Return the settings to try. A window that no layer has, by `layer_types`, is not meant."""
+    """Return the settings to try.
+
+    A window that no layer has, by `layer_types`, or that no row can fill, is not meant.
+    """
     kinds = getattr(config, "layer_types", None)
     found = {name: getattr(config, name, None) for name in _OTHERS}
     if kinds and "sliding_attention" not in kinds:
         found.pop("sliding_window")
     if kinds and "chunked_attention" not in kinds:
         found.pop("attention_chunk_size")
-    return {name: value for name, value in found.items() if value}
+    most = context_length(config) or math.inf
+    return {
+        name: value
+        for name, value in found.items()
+        if value and not (name in ("sliding_window", "attention_chunk_size") and value >= most)
+    }
 
 
 def _rope_in_force(model: "PreTrainedModel", where: str, settings: Mapping[str, Any]) -> bool:
     kind = str(settings["rope_type"])
     parts = rotary_parts(decoder_of(model))
-    if not parts or any(rope_types(one).get(where, kind) != kind for one in parts):
+    if not parts or any(rope_types(one).get(where) == "default" for one in parts):
         return False
     if kind in _DEPENDS_ON_LENGTH:
         return True

@@ -88,6 +88,8 @@ def kinds_of(model: nn.Module) -> dict[str, Kind]:
             continue
         name = name_in_base(full)
         block, inside = in_block(name)
+        if not in_block(name.removesuffix(".weight"))[0]:
+            block = ""  # a list of matrices outside of blocks: altup_projections.0.weight
         if id(parameter) in tables:
             kind = Kind.embeddings
         elif name.rpartition(".")[0] == head:

@@ -44,10 +44,10 @@ def check_targets(
     if not found:
         return
     if Fault.partial_targets not in accept:
-        raise ModelError(
-            f"{found}. Use lora=all_linear, name these too, or accept this with "
-            "model.accept=[partial_targets]."
-        )
+        instead = "Use lora=all_linear, name these too, or accept"
+        if lora.target_modules is TargetModules.all_linear:
+            instead = "Name the layers with lora.modules, or accept"
+        raise ModelError(f"{found}. {instead} this with model.accept=[partial_targets].")
     say(f"lora     accepted: {found}")
 
 
@@ -73,6 +73,11 @@ def _missed(model: "PreTrainedModel", chosen: Collection[str], which: TargetModu
     )
 
 
+def _leaf(name: str) -> str:
+    """Return the last part of a name that is no number: `mlp.gates.0` -> `gates`."""
+    return next((part for part in reversed(name.split(".")) if not part.isdigit()), name)
+
+
 def _blocks_without(model: "PreTrainedModel", chosen: Collection[str]) -> str:
     """Return which blocks lack every chosen layer, as in a hybrid model; "" if none does.
 
@@ -86,9 +91,9 @@ def _blocks_without(model: "PreTrainedModel", chosen: Collection[str]) -> str:
     without = [block for block, own in inside.items() if not own & names]
     if not without:
         return ""
-    others = sorted({one.rpartition(".")[2] for block in without for one in inside[block]})
+    others = sorted({_leaf(one) for block in without for one in inside[block]})
     return (
         f"lora.modules reaches {len(inside) - len(without)} of the {len(inside)} blocks of "
-        f"{type(model).__name__}: {' and '.join(sorted(names))} are only there. The layers of the "
+        f"{type(model).__name__}. Only these have {' and '.join(sorted(names))}. The layers of the "
         f"others are {', '.join(others)}"
     )

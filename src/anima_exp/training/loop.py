@@ -1,8 +1,8 @@
 """Train a model: take one optimizer step per batch, and log, evaluate and save when it is due.
 
-With several processes, each one executes this loop and receives every batch in full. step.py
-computes this rank's part and all-reduces the gradients. So all ranks take the same optimizer steps,
-a checkpoint looks like that of one process, and a run can resume with any number of processes.
+With several processes, each executes this loop and receives every batch in full. step.py computes
+its part and all-reduces the gradients. So all take the same optimizer steps, a checkpoint looks
+like that of one process, and a run can resume with any number of them.
 """
 
 import math
@@ -83,7 +83,7 @@ class Loop:
         self.paged = paged
         self.log, self.vouch, self.evaluate, self.best = log, vouch, evaluate, best
         self.steps = math.ceil(len(order) / config.trainer.batch_size)
-        self.done = 0  # optimizer steps
+        self.done, self.checked = 0, False  # optimizer steps; whether the first one was checked
         self.meter = Meter()
         self.fp16 = config.trainer.precision is Precision.fp16
         # Gradients in fp16 would underflow, so the loss is multiplied by a large number.
@@ -121,13 +121,12 @@ class Loop:
             weights.load(self.model, resume)
         self.optimizer = make_optimizer(self.model, self.config.optimizer, paged=self.paged)
         self.schedule = make_schedule(self.optimizer, self.config.optimizer, steps=self.steps)
-        # torch's DataLoader, which earlier versions used, drew a random number at its start. Base
-        # models with dropout of their own draw after it, and must draw the same as before.
+        # torch's DataLoader, which earlier versions used, drew a number at its start. A base with
+        # dropout of its own draws after it, and must draw the same as before.
         torch.empty((), dtype=torch.int64).random_()
         if resume:
             self._resume(resume)
-        # The mode of the whole model does not tell the mode of its parts: PEFT wraps a base model
-        # in evaluation mode in an adapter in training mode. Evaluations restore all parts.
+        # PEFT wraps a base in evaluation mode in an adapter in training mode.
         self.model.train()
         self.meter.start_clock()
         while self.done < self.steps and not self.best.exhausted:
@@ -176,7 +175,7 @@ class Loop:
         norm_here: Tensor = clip_grad_norm_(
             self.step.trainable_parameters, optimizer.max_grad_norm or math.inf
         )
-        # Both are read in one transfer, because each transfer waits for the GPU.
+        # Both are read in one transfer, as each waits for the GPU.
         norm, loss = torch.stack([norm_here, loss_here.to(norm_here.device)]).tolist()
         self.meter.step(loss, tokens=sum(len(row["input_ids"]) for row in batch))
         check_step(
@@ -185,8 +184,9 @@ class Loop:
             norm=None if self.fp16 else norm,  # the scaler skips steps whose gradients overflow
             labels=any(label_count(row) for row in batch),
         )
-        if self.done == 0 and math.isfinite(norm) and norm:
+        if not self.checked and math.isfinite(norm) and norm:  # fp16 may skip the first steps
             check_first_gradients(self.model, self.config.model.accept)
+            self.checked = True
         rate = float(self.optimizer.param_groups[0]["lr"])
         scale = self.scaler.get_scale()
         self._apply_gradients()
@@ -254,7 +254,7 @@ class Loop:
         result, random = read(folder)
         state.restore(result, self.optimizer, self.schedule, self.scaler)
         random.restore()
-        self.done = checkpoint.step(folder)
+        self.done, self.checked = checkpoint.step(folder), True
         self.meter = Meter.load(folder)
         self.best.load(folder)
         if self.best.keeps:
