@@ -101,6 +101,7 @@ def test_it_is_merged_into_files_like_those_of_its_base_and_verified(
         ("llama4", {}),
     ],
 )
+@pytest.mark.filterwarnings("ignore:The following alpha_pattern keys")  # but PEFT uses them
 def test_a_merged_family_is_what_peft_merges(family, settings, tmp_path):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM

@@ -13,7 +13,7 @@ from anima_exp.config import (
     LoraVariant,
     TargetModules,
 )
-from anima_exp.errors import ModelError
+from anima_exp.errors import AnimaError, ModelError
 from anima_exp.model import lora_linear
 from anima_exp.model.activation_checkpointing import apply_activation_checkpointing
 from anima_exp.model.adapter import add_lora, load_adapter
@@ -128,7 +128,7 @@ def test_what_cannot_be_computed_is_one_line(family, settings, words, tmp_path):
     saved(tmp_path, family)
     chosen = {"dropout": 0.0} | settings
     lora = LoraConfig(target_modules=TargetModules.all_linear, experts=True, **chosen)
-    with pytest.raises(ModelError, match=words):
+    with pytest.raises(AnimaError, match=words):
         add_lora(load(tmp_path), lora)
 
 

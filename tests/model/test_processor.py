@@ -46,7 +46,7 @@ def test_logits_do_not_depend_on_the_kernel_that_a_processor_has(logits, precisi
 
 def test_the_check_would_notice_the_other_kernel(logits, monkeypatch):
     monkeypatch.setattr(base, "keep_cpu_4bit_trainable", lambda model: None)
-    with pytest.raises(AssertionError, match="repacked"):
+    with pytest.raises(ModelError, match="repacked"):
         logits(True)
 
 

@@ -152,7 +152,8 @@ def _describe(hint: Any) -> str:
     if get_origin(kind) is list:
         item = get_args(kind)[0]
         if isinstance(item, type) and issubclass(item, Enum):
-            return f"a list, such as [{next(iter(item)).value}], of {_describe(item)[3:]}"
+            known = ", ".join(member.value for member in item)
+            return f"a list of {known}: write [{next(iter(item)).value}]"
         return "a list: write [a,b]"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     if is_dataclass(kind):

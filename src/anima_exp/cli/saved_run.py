@@ -83,6 +83,8 @@ def _check_base_folder(key: str, place: str, run: Path, settings: dict[str, Any]
 def _place(given: Mapping[str, str], key: str) -> str | None:
     place = plain_value(given.get(key, ""))
     if not place:
+        if key in given and given[key] != "null":
+            raise ConfigError(f"{key}= is empty. Give {key}=FOLDER, or leave it out.")
         return None
     return str(paths.expanded(place, key)) if place.startswith("~") else place
 

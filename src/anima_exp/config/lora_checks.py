@@ -73,6 +73,28 @@ def check_lora(config: RunConfig) -> None:
     _patterns(config.lora)
     _variant(config)
     _init(config)
+    check_experts(config.lora)
+
+
+def check_experts(lora: LoraConfig) -> None:
+    """Raise ConfigError for what cannot be computed for experts: dropout, DoRA, initializations."""
+    if not lora.experts:
+        return
+    if lora.variant is LoraVariant.dora:
+        raise ConfigError(
+            "lora.variant=dora cannot be computed for experts. Use lora.variant=plain or rslora "
+            "with lora.experts=true."
+        )
+    if lora.init is not LoraInit.kaiming:
+        raise ConfigError(
+            f"lora.init={lora.init.value} cannot be computed for experts. Use lora.init=kaiming "
+            "with lora.experts=true."
+        )
+    if lora.dropout:
+        raise ConfigError(
+            f"lora.dropout={lora.dropout:g} cannot be computed for experts, which PEFT adapts "
+            "without dropout. Set lora.dropout=0 with lora.experts=true."
+        )
 
 
 def _target_modules(config: RunConfig) -> None:

@@ -275,6 +275,15 @@ class LoraConfig:
     )
     dtype: Precision = setting(Precision.fp32, "Number type of the adapter's own weights.")
 
+    def __post_init__(self) -> None:
+        """Take an empty list for none, and a name that is given twice for one."""
+        for name in ("modules", "rank_pattern", "alpha_pattern", "save_modules"):
+            given = getattr(self, name)
+            if given == [] and name != "modules":  # an empty list of modules is a mistake
+                setattr(self, name, None)
+        if self.save_modules:
+            self.save_modules = list(dict.fromkeys(self.save_modules))
+
     @property
     def is_full_finetune(self) -> bool:
         """Return whether every weight is trained, without an adapter."""

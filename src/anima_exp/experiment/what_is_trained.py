@@ -65,5 +65,5 @@ def _left_out(kinds: Sequence[KindCounts], which: TargetModules) -> list[str]:
         elif one.adapted and missed:
             found.append(f"{missed:,} matrices of {one.kind} have no adapter")
         elif one.kind in (Kind.attention, Kind.feed_forward, Kind.state_space) and missed:
-            found.append(f"{one.kind}, by lora.target_modules={which.value}")
+            found.append(f"{one.kind} has no adapter (lora.target_modules={which.value})")
     return found

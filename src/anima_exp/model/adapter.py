@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from anima_exp.config import Fault, LoraConfig, LoraInit, LoraVariant, ModelConfig, Precision
-from anima_exp.config.lora_checks import alphas, ranks
+from anima_exp.config.lora_checks import alphas, check_experts, ranks
 from anima_exp.errors import ModelError, first_line
 from anima_exp.events import say
 from anima_exp.libraries import peft_experts, peft_internals
@@ -21,10 +21,11 @@ from anima_exp.model.adapter_files import warn_of_another
 from anima_exp.model.adapter_init import initialize
 from anima_exp.model.adapter_patterns import check_patterns
 from anima_exp.model.base import DTYPES
+from anima_exp.model.expert_weights import stack_names
 from anima_exp.model.linear_layers import target_modules
 from anima_exp.model.lora_start import cast_starts
 from anima_exp.model.target_coverage import check_targets
-from anima_exp.model.target_modules import check_names
+from anima_exp.model.target_modules import by_layer, check_names
 from anima_exp.model.tokenizer import resolve_source
 from anima_exp.model.whole_modules import train_in_fp32, whole_modules
 
@@ -65,6 +66,7 @@ def add_lora(
     layers = target_modules(model, lora.target_modules, lora.modules)
     check_names(lora, layers, layers)
     check_targets(cast("PreTrainedModel", model), layers, lora, accept)
+    names = [*layers, *(stack_names(model) if lora.experts else ())]
     whole, tied = whole_modules(model, lora)
     _check_apart(whole, layers)
     settings = PeftLoraConfig(
@@ -73,8 +75,8 @@ def add_lora(
         lora_dropout=lora.dropout,
         target_modules=_short(layers, model),
         target_parameters=expert_adapters.target_parameters(model, lora),
-        rank_pattern=ranks(lora),
-        alpha_pattern=alphas(lora),
+        rank_pattern=by_layer(ranks(lora), names),
+        alpha_pattern=by_layer(alphas(lora), names),
         use_rslora=lora.variant is LoraVariant.rslora,
         use_dora=lora.variant is LoraVariant.dora,
         modules_to_save=whole or None,
@@ -202,7 +204,7 @@ def load_adapter(
         config.inference_mode = trained_with is None
         if trained_with is not None:
             if getattr(config, "target_parameters", None):
-                expert_adapters.check_plain(trained_with)
+                check_experts(trained_with)
             config.lora_dropout = trained_with.dropout
         renamed = expert_adapters.is_of_each_expert(stored)
         with expert_adapters.as_peft_needs(model, rename=renamed):

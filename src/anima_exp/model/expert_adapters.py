@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from anima_exp.config import LoraConfig, LoraInit, LoraVariant
+from anima_exp.config import LoraConfig
+from anima_exp.config.lora_checks import check_experts
 from anima_exp.errors import ModelError
 from anima_exp.libraries.bitsandbytes_internals import is_quantized
 from anima_exp.libraries.bitsandbytes_stacks import shape_of
@@ -43,27 +44,8 @@ def target_parameters(model: "PreTrainedModel | PeftModel", lora: LoraConfig) ->
             "(experts that are linear layers get adapters by lora.target_modules). "
             "Leave lora.experts at false."
         )
-    check_plain(lora)
+    check_experts(lora)
     return sorted({in_block(name)[1] for name in stacks})
-
-
-def check_plain(lora: LoraConfig) -> None:
-    """Raise ModelError for what PEFT does not know for experts: dropout, DoRA, initializations."""
-    if lora.variant is LoraVariant.dora:
-        raise ModelError(
-            "lora.variant=dora cannot be computed for experts. Use lora.variant=plain or rslora "
-            "with lora.experts=true."
-        )
-    if lora.init is not LoraInit.kaiming:
-        raise ModelError(
-            f"lora.init={lora.init.value} cannot be computed for experts. Use lora.init=kaiming "
-            "with lora.experts=true."
-        )
-    if lora.dropout:
-        raise ModelError(
-            f"lora.dropout={lora.dropout:g} cannot be computed for experts, which PEFT adapts "
-            "without dropout. Set lora.dropout=0 with lora.experts=true."
-        )
 
 
 def experts_line(model: nn.Module, lora: LoraConfig) -> str | None:

@@ -96,6 +96,21 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"(.*\.)?({pattern})$")
 
 
+def by_layer(patterns: dict[str, N], names: Sequence[str]) -> dict[str, N]:
+    """Return patterns of which at most one value matches each name.
+
+    PEFT takes the first match, but an adapter's file has the patterns in alphabetical order. So
+    patterns that overlap become one entry for each name.
+    """
+    known = {
+        name: [value for pattern, value in patterns.items() if is_named(name, pattern)]
+        for name in names
+    }
+    if all(len(set(values)) <= 1 for values in known.values()):
+        return patterns
+    return {name: values[0] for name, values in known.items() if values}
+
+
 def rank_of(layer: str, lora: LoraConfig) -> int:
     """Return the rank of the adapter on the layer of this full name."""
     return _first(layer, ranks(lora), lora.rank)

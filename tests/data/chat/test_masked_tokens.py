@@ -121,7 +121,8 @@ OTHER = {
     "max_response_tokens": 9, "train_on_source": True, "eos_when_truncated": True,
     "heldout_rows": 9, "heldout_split": "b", "heldout_path": "b", "heldout_seed": 9,
     "max_train_rows": 9, "on_bad_row": BadRow.skip, "prompt_template": "plain",
-    "sample_prompts": ["b"], "exact_answers": True, "recommended": RecommendedLength(9),
+    "sample_prompts": ["b"], "exact_answers": True, "answer_pattern": "b",
+    "recommended": RecommendedLength(9),
     "length_stats": LengthStatsConfig(1, 1.0, 1.0), "parts": {"b": {}}, "mix_by": MixBy.tokens,
     "mix_size": MixSize.smallest, "mix_total": 9,
 }  # fmt: skip

@@ -151,7 +151,11 @@ def _adapt(folder: Path, result: Result) -> Any:
         names = None
         if left_out:
             names = sorted({one.leaf for one in linear_layers(model) if one.seen} - left_out)
-        result.adapter = f"lora.modules=[{','.join(names)}]" if names else f"lora={which.value}"
+        result.adapter = (
+            f"lora.target_modules=named lora.modules=[{','.join(names)}]"
+            if names
+            else f"lora={which.value}"
+        )
         lora = LoraConfig(target_modules=which, modules=names, rank=4, dropout=0.0)
         try:
             model = add_lora(model, lora)
