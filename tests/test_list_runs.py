@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 from support import synthetic
 
 from anima_exp import diff_runs, list_runs, show_run
+from anima_exp.results.record import Record
 
 
 @pytest.fixture
@@ -95,6 +97,72 @@ def test_a_run_is_shown_with_scores_files_and_what_to_do_next(call, runs):
     assert any(line.startswith("record.json ") for line in lines)
     assert any(line.startswith("ask it ") and "run=runs/tiny-a1" in line for line in lines)
     assert not any("record.json" in line for line in call(show_run, "tiny-a1", "files=false"))
+
+
+REPORT = {
+    "kinds": [
+        {"kind": "attention", "parameters": 327_680, "stored": {"nf4": 327_680}, "bytes": 180_000,
+         "matrices": 20, "adapted": 20, "trained": 900},
+        {"kind": "norms", "parameters": 1400, "stored": {"fp32": 1400}, "bytes": 5600,
+         "matrices": 0, "adapted": 0, "trained": 0},
+    ],
+    "positions": "RoPE default",
+    "attention": "sdpa",
+    "rows_apart": "rows are kept apart",
+    "template": "guanaco, the loss is computed on the response",
+    "left_out": ["the experts have no adapter"],
+}  # fmt: skip
+CHAT = {
+    "template": "chatml",
+    "template_hash": "ab12",
+    "stop_tokens": ["<|im_end|>"],
+    "rows": 10,
+    "answers": 30,
+    "tokens": {"answers": 50, "system": 50},
+    "trained_tokens": 50,
+    "max_tokens": 512,
+    "too_long": "cut",
+}
+
+
+def with_record(folder, **values):
+    """Change fields of a run's record."""
+    replace(Record.load(folder), **values).save(folder)
+
+
+def test_a_finished_run_shows_what_it_trained(call, runs):
+    with_record(runs / "tiny-a1", report=REPORT)
+    lines = call(show_run, "tiny-a1", columns=200)
+    start = lines.index("trains    1,000 of 100,000 parameters, 1.00 %")
+    assert lines[start + 1 : start + 7] == [
+        "modules   attention 327.7 k in nf4, adapters on all 20 matrices",
+        "frozen    norms 1.4 k in fp32",
+        "positions RoPE default",
+        "attention sdpa; rows are kept apart",
+        "template  guanaco, the loss is computed on the response",
+        "left out  the experts have no adapter",
+    ]
+    found = json.loads("\n".join(call(show_run, "tiny-a1", "format=json")))
+    assert found["report"] == REPORT
+    assert found["parameters"] == {"trainable": 1000, "total": 100_000}
+
+
+def test_the_template_of_conversations_is_that_of_the_chat_lines(call, runs):
+    with_record(runs / "tiny-a1", report=REPORT, chat=CHAT)
+    lines = call(show_run, "tiny-a1", columns=200)
+    assert [line for line in lines if line.startswith("template")] == [
+        "template  chatml (ab12), answers end with <|im_end|>; trained on 30 answers in 10 rows: "
+        "50 of 100 tokens (50.0%)"
+    ]
+
+
+def test_a_record_without_a_report_shows_the_trained_parameters_only(call, runs):
+    with_record(runs / "tiny-a1", report={})
+    lines = call(show_run, "tiny-a1")
+    assert "trains    1,000 of 100,000 parameters, 1.00 %" in lines
+    headings = ("modules", "frozen", "positions", "attention", "template", "left out")
+    assert not any(line.startswith(headings) for line in lines)
+    assert not any(line.startswith("trains") for line in call(show_run, "tiny-c3"))
 
 
 def test_a_failed_run_shows_why_and_how_to_retry(call, runs):

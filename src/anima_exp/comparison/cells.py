@@ -105,6 +105,11 @@ def value_of(run: Run, key: str) -> Any:
     return "on" if on else None
 
 
+def has_value(run: Run, key: str) -> bool:
+    """Return whether a run has the setting: by its files, or because the run is older than it."""
+    return key in run.settings or _is_later(key) or value_of(run, key) is not None
+
+
 def scores_by_level(
     cells: Sequence[Cell], key: str, keys: Sequence[str], metric: Metric
 ) -> dict[Any, dict[Any, float]]:
@@ -145,9 +150,7 @@ def _columns(runs: Sequence[Run]) -> dict[str, _Column]:
 
 
 def _in_column(run: Run, key: str) -> Any:
-    value = value_of(run, key)
-    absent = value is None and key not in run.settings and not _is_later(key)
-    return _ABSENT if absent else hashable(value)
+    return hashable(value_of(run, key)) if has_value(run, key) else _ABSENT
 
 
 def _is_later(key: str) -> bool:

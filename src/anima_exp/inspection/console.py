@@ -15,6 +15,7 @@ from anima_exp.inspection.detail import RunDetail
 from anima_exp.inspection.difference import Difference, Pair
 from anima_exp.inspection.listing import RunSummary
 from anima_exp.inspection.options import Status
+from anima_exp.inspection.trained_lines import trained_lines
 from anima_exp.metrics.metric import metric
 from anima_exp.system.terminal import printable
 
@@ -135,6 +136,8 @@ def show_run(
     _facts(detail, console)
     chosen = "  ".join(map(_cut, settings))
     _fact(console, "settings", chosen or "all have their defaults")
+    for heading, text in trained_lines(detail.record).items():
+        _fact(console, heading, text)
     if detail.scores:
         console.print()
         console.print(table(_scores(detail)))

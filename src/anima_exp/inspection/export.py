@@ -27,12 +27,15 @@ def list_as_csv(runs: Sequence[RunSummary]) -> str:
 
 def run_as_json(detail: RunDetail, settings: dict[str, Any], overrides: list[str]) -> str:
     """Return one run; `changed_settings` are those that differ from the defaults."""
+    record = detail.record
     values = {
         **_summary(detail.summary),
         "overrides": overrides,
         "changed_settings": settings,
         "settings": dict(detail.settings),
         "scores": {name: asdict(score) for name, score in detail.scores.items()},
+        "parameters": record.parameters if record else {},
+        "report": record.report if record else {},
         "failure": detail.failure,
         "checkpoint_step": detail.checkpoint_step,
         "files": [asdict(one) for one in detail.files],

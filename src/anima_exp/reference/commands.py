@@ -41,7 +41,7 @@ LEAVES = {
     "merge": "a folder with one model for plain transformers, and how far it differs",
     "publish": "a repository on the Hugging Face hub, with a model card",
     "runs": "a list in the terminal, as CSV or as JSON",
-    "show": "settings, scores and files of the run in the terminal, or as JSON",
+    "show": "settings, what was trained, scores and files of the run in the terminal, or as JSON",
     "diff": "settings, scores and costs that differ, in the terminal or as data",
     "compare": "a leaderboard in the terminal, as data, as an HTML page or a W&B report",
     "judge": "files of verdicts by pair of models",

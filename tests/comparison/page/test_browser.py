@@ -227,6 +227,24 @@ def test_a_run_stopped_early_is_marked_where_it_ends(shown):
     assert "behind its rung" in shown.value("document.getElementById('failures').textContent")
 
 
+def test_a_run_with_one_point_is_a_marker(browser, tmp_path, written):
+    for rank in (8, 64):
+        synthetic.run(tmp_path / "runs" / f"one-{rank}", steps=10, **{"lora.rank": rank})
+    synthetic.run(tmp_path / "runs" / "two", steps=20, **{"lora.rank": 8}, seed=1)
+    page = browser.show(written(tmp_path / "runs"))
+    drawn = page.value("document.getElementById('training-plot').data")
+    single = [one for one in drawn if one["mode"] == "markers" and one["x"]]
+    assert [(one["x"], one["text"][0].split("<")[0]) for one in single] == [
+        ([10, None], "one-8"),
+        ([10, None], "one-64"),
+    ]
+    lines = [one for one in drawn if one["mode"] == "lines"]
+    assert [one["line"]["color"] for one in lines] == [one["marker"]["color"] for one in single]
+    marks = "document.querySelectorAll('#training-plot .points path').length"
+    assert page.value(marks) == 2
+    assert page.faults() == []
+
+
 def test_two_settings_are_never_the_same_one(shown):
     chosen = "['heat-row', 'heat-column'].map((id) => document.getElementById(id).value)"
     before = shown.value(chosen)

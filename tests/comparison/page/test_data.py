@@ -1,4 +1,34 @@
-from anima_exp.comparison.page.data import LETTERS, Answers, evenly, picks, windows
+from support import synthetic
+
+from anima_exp.comparison.build import build
+from anima_exp.comparison.page.data import LETTERS, Answers, evenly, picks, plotted, windows
+from anima_exp.comparison.runs import load
+
+
+def test_a_run_older_than_a_setting_has_its_former_value_and_not_none(tmp_path):
+    # settings.json leaves out lora.init where it is kaiming, as before the setting existed.
+    for name, init in (("a", {}), ("b", {"lora.init": "pissa"}), ("c", {"lora.init": "olora"})):
+        folder = synthetic.run(tmp_path / "runs" / name, **init)
+        assert ("lora.init" in (folder / "settings.json").read_text()) == bool(init)
+    synthetic.run(tmp_path / "runs" / "d", done=False)
+    found = plotted(build(load([tmp_path / "runs"])))
+    (setting,) = found["settings"]
+    assert (setting["key"], setting["levels"]) == ("lora.init", ["kaiming", "olora", "pissa"])
+    levels = {run["name"]: run["at"] for run in found["runs"]}
+    assert levels == {"a": [0], "b": [2], "c": [1], "d": [0]}
+    assert sorted(cell["at"] for cell in found["cells"]) == [[0], [1], [2]]
+
+
+def test_a_setting_that_a_run_does_not_have_has_no_level(tmp_path):
+    synthetic.run(tmp_path / "runs" / "a", **{"lora.rank": 8})
+    synthetic.run(tmp_path / "runs" / "b")
+    synthetic.run(tmp_path / "runs" / "c", done=False)
+    file = tmp_path / "runs" / "c" / "settings.json"
+    file.write_text('{"lora.target_modules": "none"}')
+    found = plotted(build(load([tmp_path / "runs"])))
+    place = [one["key"] for one in found["settings"]].index("lora.rank")
+    assert found["settings"][place]["levels"] == ["8", "64"]
+    assert {run["name"]: run["at"][place] for run in found["runs"]} == {"a": 0, "b": 1, "c": None}
 
 
 def test_a_short_series_is_left_as_it_is():

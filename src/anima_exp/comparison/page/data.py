@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from anima_exp.comparison.build import Comparison
+from anima_exp.comparison.cells import has_value, value_of
 from anima_exp.comparison.runs import Run, State, curves, generations
 from anima_exp.comparison.settings import format_value, hashable, headings, in_order, order
 from anima_exp.display.html_page import cut, sanitize_text
@@ -136,7 +137,7 @@ def plotted(comparison: Comparison) -> Plotted:
             {
                 "name": sanitize_text(run.name),
                 "label": sanitize_text(labels.get(run.folder) or " ".join(run.overrides)),
-                "at": at(run.settings),
+                "at": at({key: value_of(run, key) for key in comparison.keys}),
                 **_line(run, comparison, answers, len(chosen)),
             }
             for run in chosen
@@ -211,7 +212,9 @@ def _series(rows: Sequence[dict[str, Any]], key: str) -> Series:
 
 
 def _levels(key: str, runs: Sequence[Run]) -> list[Any]:
-    return in_order(run.settings[key] for run in runs if key in run.settings)
+    """Return the values of the runs that have begun; an older run has a newer setting's former."""
+    begun = [run for run in runs if run.settings]
+    return in_order(value_of(run, key) for run in begun if has_value(run, key))
 
 
 def _ordered(values: Sequence[Any]) -> bool:

@@ -67,6 +67,7 @@ function lines(which, yaxis) {
   const runs = drawn.flatMap((group) => group.runs);
   const many = runs.length > 40;
   const data = drawn.map((group) => joined(group, which, many));
+  data.push(...drawn.map((group) => points(group, which, many)).filter(({ x }) => x.length));
   const stopped = runs.filter((run) => run.stopped);
   data.push({
     type: "scatter", mode: "markers",
@@ -105,6 +106,16 @@ function joined(group, which, many) {
     marker: { size: 4 }, opacity: many ? 0.55 : 0.9,
     hovertemplate: `%{text}<br>step %{x}: %{y:${
       which === "evaluations" ? `${FORMAT}}${share ? "" : metric.unit}` : ".4f}"}<extra></extra>`,
+  };
+}
+
+// A run with a single point has no line. A trace of its own marks such points only, because markers
+// on every point of hundreds of lines would be slow.
+function points(group, which, many) {
+  const runs = group.runs.filter((run) => run[which][0].length === 1);
+  return {
+    ...joined({ ...group, runs }, which, many), mode: "markers",
+    marker: { size: 6, color: group.colour },
   };
 }
 
