@@ -140,7 +140,7 @@ def test_a_finished_run_shows_what_it_trained(call, runs):
         "positions RoPE default",
         "attention sdpa; rows are kept apart",
         "template  guanaco, the loss is computed on the response",
-        "left out  the experts have no adapter",
+        "untrained the experts have no adapter",
     ]
     found = json.loads("\n".join(call(show_run, "tiny-a1", "format=json")))
     assert found["report"] == REPORT
@@ -160,7 +160,7 @@ def test_a_record_without_a_report_shows_the_trained_parameters_only(call, runs)
     with_record(runs / "tiny-a1", report={})
     lines = call(show_run, "tiny-a1")
     assert "trains    1,000 of 100,000 parameters, 1.00 %" in lines
-    headings = ("modules", "frozen", "positions", "attention", "template", "left out")
+    headings = ("modules", "frozen", "positions", "attention", "template", "untrained")
     assert not any(line.startswith(headings) for line in lines)
     assert not any(line.startswith("trains") for line in call(show_run, "tiny-c3"))
 

@@ -41,7 +41,7 @@ def test_the_report_stands_in_the_terminal_the_record_and_the_card(compose, tmp_
     assert kinds["feed-forward"].stored == {"nf4": kinds["feed-forward"].parameters}
     (plan,) = [one.lines for one in seen if isinstance(one, Plan)]
     assert plan.items() >= lines(report).items()
-    assert plan["left out"] == "feed-forward has no adapter (lora.target_modules=attention)"
+    assert plan["untrained"] == "feed-forward has no adapter (lora.target_modules=attention)"
     assert plan["positions"] == "RoPE default, theta 10,000, up to 1,024 tokens"
     assert plan["template"] == "guanaco, the loss is computed on the response"
     card = (tmp_path / "run/adapter/README.md").read_text(encoding="utf-8")

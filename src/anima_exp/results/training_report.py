@@ -85,7 +85,7 @@ def lines(report: TrainingReport) -> dict[str, str]:
     said["attention"] = f"{report.attention}; {report.rows_apart}"
     said["template"] = report.template
     if report.left_out:
-        said["left out"] = "; ".join(report.left_out)
+        said["untrained"] = "; ".join(report.left_out)
     return said
 
 
