@@ -87,12 +87,15 @@ def selective_works(model: "PreTrainedModel | PeftModel", precision: Precision) 
     finally:
         apply_activation_checkpointing(model, ActivationCheckpointing.selective)
         model.train(training)
-    return bool((selective - whole).norm() <= _ROUNDING * whole.norm())
+    return _same_sizes(selective, whole)
 
 
-_ROUNDING = (
-    1e-2  # of the gradients' sizes. In 16 bits a kept result is rounded as one computed again
-)
+# Of the gradients' sizes. In 16 bits a kept result is rounded as one computed again.
+_ROUNDING = 1e-2
+
+
+def _same_sizes(one: Tensor, other: Tensor) -> bool:
+    return bool((one - other).norm() <= _ROUNDING * other.norm())
 
 
 def _sizes_of_gradients(model: "PreTrainedModel | PeftModel", precision: Precision) -> Tensor:

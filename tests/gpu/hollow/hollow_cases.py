@@ -132,6 +132,19 @@ CASES = [
          log=("already quantized, from",)),
     _run("grouped-queries-selective", BF16, "model=local", "model.source={base}", NO_COPY,
          "trainer.activation_checkpointing=selective", process="base"),
+    # Experts in 4 bits, frozen and with adapters, and convolutions row by row.
+    _run("experts", BF16, "model=local", "model.source={base}-experts", process="experts"),
+    _run("experts-adapted", BF16, "model=local", "model.source={base}-experts", NO_COPY,
+         "lora.experts=true", "lora.dropout=0", "trainer.activation_checkpointing=full",
+         process="experts"),
+    _run("hybrid", BF16, "model=local", "model.source={base}-hybrid", process="experts"),
+    # LoRA's variants. Initializations decompose matrices, for which there is no hollow library.
+    _run("dora", BF16, "lora.variant=dora", "lora.dropout=0.1", process="variants"),
+    _run("rslora-fp16", "trainer.precision=fp16", "lora.variant=rslora",
+         "lora.rank_pattern=[q_proj:8]", process="variants"),
+    _run("whole-modules", BF16, NO_COPY, "lora.save_modules=[norm]",
+         "trainer.activation_checkpointing=selective", process="variants"),
+    _run("forgetting", BF16, "evals=[heldout,forgetting]", process="variants"),
     # torch's own allocator, which gives up at the limit: the step is done again in smaller passes.
     _run("out-of-memory", BF16, NO_COPY, "trainer.activation_checkpointing=none",
          "trainer.max_tokens_per_micro_batch=60000",

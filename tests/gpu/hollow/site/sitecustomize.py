@@ -17,6 +17,7 @@ import sys
 CHECKS_OF_NUMBERS = {
     "anima_exp.model.base_checks": {"check_finite": None},
     "anima_exp.model.architecture_check": {"_check_head": None, "_obstacle": None, "_same": True},
+    "anima_exp.model.activation_checkpointing": {"_same_sizes": True},
     "anima_exp.model.ignored_settings": {"check_settings": None},
     "anima_exp.training.first_gradients": {"check_first_gradients": None},
     "anima_exp.training.loop": {"check_step": None},
