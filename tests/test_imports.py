@@ -13,6 +13,7 @@ TORCH = (
     "inference.chat", "inference.speakers", "inference.answers", "inference.ask",
     "data.micro_batch", "evals",
     "diagnostics.probe", "experiment.setup", "experiment.model_setup", "experiment.overview",
+    "experiment.what_is_trained",
     "merging", "model", "tiny", "training",
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Show one run: settings that differ, what it trains, scores, files, and how to resume it.
+"""Show one run: settings that differ, what it trains, scores, files; how to resume it.
 
 anima-exp show runs/NAME
 anima-exp show tiny-sample-61     # the beginning of a name in runs/ is enough

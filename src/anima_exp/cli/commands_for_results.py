@@ -19,7 +19,7 @@ COMPARE = (
     Command(
         "show",
         "show_run",
-        "Show one run: settings, what it trains, scores, files, and how to resume it.",
+        "Show one run: settings, what it trains, scores and files.",
         "runs/NAME",
         (
             ("runs/NAME", "by its folder"),

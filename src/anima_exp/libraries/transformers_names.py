@@ -10,10 +10,8 @@ from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 
@@ -38,7 +36,7 @@ class Names:
         """Return whether a file's tensor is changed at loading, not only renamed."""
         return self._renamed(name)[1] is not None
 
-    def together(self, name: str, tensors: Mapping[str, Tensor]) -> Tensor:
+    def together(self, name: str, tensors: "Mapping[str, Tensor]") -> "Tensor":
         """Return the weight `name` that is made of the tensors of files."""
         from transformers.core_model_loading import dot_natural_key
 
@@ -53,7 +51,7 @@ class Names:
         result: Tensor = made[0] if isinstance(made, list) else made
         return result
 
-    def apart(self, name: str, weight: Tensor) -> dict[str, Tensor]:
+    def apart(self, name: str, weight: "Tensor") -> "dict[str, Tensor]":
         """Return the tensors that `save_pretrained` writes for the weight `name`."""
         from transformers.core_model_loading import revert_weight_conversion
 
@@ -65,6 +63,8 @@ class Names:
 
         Tried with a tensor without numbers.
         """
+        import torch
+
         try:
             found = self.apart(name, torch.empty(shape, device="meta"))
         except (ValueError, RuntimeError, KeyError, IndexError):
