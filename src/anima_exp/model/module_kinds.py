@@ -23,11 +23,13 @@ from anima_exp.model.forward import base_of
 from anima_exp.model.linear_layers import in_block, text_part
 from anima_exp.results.training_report import Kind, KindCounts
 
+_EXPERTS = re.compile(r"^(local_)?experts?$")
+_NORM = re.compile(r"norm|^ln_|^ln\d?$")
 # The parts of a parameter's name inside a block. The first pattern that fits one of them decides.
 _INSIDE = (
-    (Kind.experts, re.compile(r"^(local_)?experts?$")),
+    (Kind.experts, _EXPERTS),
     (Kind.router, re.compile(r"^(router|gate|wg|\w*expert_gate|e_score_correction_bias)$")),
-    (Kind.norms, re.compile(r"norm|^ln_|^ln\d?$")),
+    (Kind.norms, _NORM),
     (Kind.convolution, re.compile(r"conv")),
     (
         Kind.state_space,
@@ -79,7 +81,7 @@ def kinds_of(model: nn.Module) -> dict[str, Kind]:
     """Return the kind of each parameter of the base model, by the name that it has there."""
     base = base_of(model)
     names = {name_in_base(name): one for name, one in base.named_parameters()}
-    experts = any(_INSIDE[0][1].match(part) for name in names for part in name.split("."))
+    experts = any(_EXPERTS.match(part) for name in names for part in name.split("."))
     tables = {id(one.weight) for one in base.modules() if isinstance(one, nn.Embedding)}
     text, head = text_part(base), _head_name(base)
     found = {}
@@ -99,7 +101,7 @@ def kinds_of(model: nn.Module) -> dict[str, Kind]:
         elif block:
             kind = kind_of(inside, parameter, experts=experts)
         else:
-            norm = any(_INSIDE[2][1].search(part) for part in name.lower().split("."))
+            norm = any(_NORM.search(part) for part in name.lower().split("."))
             kind = Kind.norms if norm else Kind.other
         found[name] = kind
     return found

@@ -92,10 +92,9 @@ def lines(report: TrainingReport) -> dict[str, str]:
 def _trained(one: KindCounts) -> str:
     if not one.adapted:
         return f"{one.kind} {amount(one)}, {one.trained:,} trained"
-    where = "all" if one.adapted == one.matrices else f"{one.adapted:,} of {one.matrices:,}"
-    return f"{one.kind} {amount(one)}, adapters on {where} of its matrices".replace(
-        "all of its matrices", f"all {one.matrices:,} matrices"
-    )
+    every = one.adapted == one.matrices
+    where = f"all {one.matrices:,}" if every else f"{one.adapted:,} of its {one.matrices:,}"
+    return f"{one.kind} {amount(one)}, adapters on {where} matrices"
 
 
 def amount(one: KindCounts) -> str:
