@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from anima_exp.libraries import bitsandbytes_stacks as stacks
+from anima_exp.libraries import bitsandbytes_storage as storage
 
 WEIGHT = torch.randn(5, 48, 64, generator=torch.Generator().manual_seed(1))
 
@@ -25,8 +26,9 @@ def test_a_stack_quantized_in_parts_is_the_stack_quantized_at_once(kind, double,
     assert torch.equal(stack.all(dtype), whole)
     assert all(torch.equal(stack.one(number, dtype), whole[number]) for number in range(5))
     assert stacks.shape_of(found) == weight.shape
-    assert stacks.kind_of(found) == kind
-    assert stacks.stored_bytes(found) == packed.nbytes + 240 * (1 if double else 4) + 8 * double
+    assert storage.number_type(found) == kind
+    stored = found.nbytes + storage.constants_bytes(found)
+    assert stored == packed.nbytes + 240 * (1 if double else 4) + 8 * double
 
 
 @pytest.mark.parametrize("double", [True, False])

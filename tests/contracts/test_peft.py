@@ -35,6 +35,14 @@ def test_every_adapted_layer_is_a_lora_layer_with_its_full_name():
     ]
 
 
+def test_the_base_of_an_adapted_model_is_transformers_model_itself():
+    model = adapted()
+    assert type(peft_internals.base_of(model)).__name__ == "LlamaForCausalLM"
+    assert peft_internals.base_of(model) is model.base_model.model
+    plain = tiny_llama()
+    assert peft_internals.base_of(plain) is plain
+
+
 def test_a_plain_lora_layer_computes_w_x_plus_scaling_b_a_x(layer):
     x = torch.randn(3, layer.in_features)
     a, b, scaling = peft_internals.update_of(layer, "default")

@@ -25,6 +25,11 @@ def is_pattern(name: str) -> bool:
     return _PLAIN_NAME.fullmatch(name) is None
 
 
+def full_expression(pattern: str) -> str:
+    """Return the expression as which PEFT reads `rank_pattern`: all of a name, or after a dot."""
+    return rf"(.*\.)?({pattern})$"
+
+
 def ranks(lora: LoraConfig) -> dict[str, int]:
     """Return `lora.rank_pattern` by name: ["q_proj:8"] -> {"q_proj": 8}.
 

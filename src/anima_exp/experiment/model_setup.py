@@ -24,6 +24,7 @@ from anima_exp.data.micro_batch import Row
 from anima_exp.distributed.world import ProcessGroup
 from anima_exp.errors import ModelError
 from anima_exp.events import say
+from anima_exp.libraries.peft_internals import base_of
 from anima_exp.libraries.transformers_internals import can_checkpoint
 from anima_exp.model import kernels, lora_linear
 from anima_exp.model.activation_checkpointing import apply_activation_checkpointing, selective_works
@@ -32,7 +33,6 @@ from anima_exp.model.architecture_check import probe_architecture
 from anima_exp.model.base import check_context, device, load_base
 from anima_exp.model.dequantized_weights import keep_dequantized
 from anima_exp.model.eva import ROWS, initialize_from_rows
-from anima_exp.model.forward import base_of
 from anima_exp.model.fsdp import shard_base
 from anima_exp.model.generation import inference_mode
 from anima_exp.model.hashed_dropout import DropoutKeys

@@ -113,20 +113,6 @@ def _state(parameter: "torch.Tensor") -> Any:
     return state
 
 
-def stored_bytes(parameter: "torch.Tensor") -> int:
-    """Return the bytes of a 4-bit weight with its constants, without the lookup tables."""
-    state = _state(parameter)
-    total = parameter.data.nbytes + state.absmax.nbytes
-    if state.nested:
-        total += state.state2.absmax.nbytes + state.offset.nbytes
-    return int(total)
-
-
-def kind_of(parameter: "torch.Tensor") -> str:
-    """Return nf4 or fp4."""
-    return str(_state(parameter).quant_type)
-
-
 def shape_of(parameter: "torch.Tensor") -> "torch.Size":
     """Return the shape of the weights that a 4-bit parameter stands for."""
     shape: torch.Size = _state(parameter).shape

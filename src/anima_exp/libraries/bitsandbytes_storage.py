@@ -1,7 +1,7 @@
 """Find how bitsandbytes stores a parameter, and how many bytes its constants take.
 
-It belongs to bitsandbytes_internals.py and keeps its rules. tests/contracts/test_bitsandbytes.py
-checks it.
+It belongs to bitsandbytes_internals.py and keeps its rules.
+tests/contracts/test_bitsandbytes_storage.py checks it.
 """
 
 from typing import TYPE_CHECKING

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 _NOT_LINEAR = ("Conv1d", "Conv2d", "Conv3d", "MultiheadAttention", "ParamWrapper")
 
 
+def base_of(model: Any) -> Any:
+    """Return the transformers model inside PEFT's wrapper, or `model` itself without one."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def lora_layers(model: "nn.Module") -> list[tuple[str, Any]]:
     """Return every LoRA layer of a model by its full name: an instance of `LoraLayer`."""
     peft = sys.modules.get("peft.tuners.lora")

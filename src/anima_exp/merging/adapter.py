@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from anima_exp.config import QuantConfig
+from anima_exp.config.lora_checks import full_expression
 from anima_exp.errors import ModelError
 from anima_exp.libraries.bitsandbytes_internals import rounded_to_4_bits
 from anima_exp.model import adapter_files
@@ -56,7 +57,7 @@ class Alphas:
     def of(self, name: str) -> float:
         """Return the value of the first pattern that a name ends with, as PEFT does."""
         for pattern, value in self.patterns.items():
-            if re.match(rf"(.*\.)?({pattern})$", name):
+            if re.match(full_expression(pattern), name):
                 return value
         return self.default
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 
 from anima_exp.config import MergeConfig, Precision, QuantConfig, Quantization
@@ -22,6 +21,7 @@ from anima_exp.data.rows import TokenizedDataset
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.inference import saved_model
 from anima_exp.inference.saved_template import with_saved_template
+from anima_exp.libraries.peft_internals import base_of
 from anima_exp.model.base import check_context, device, load_base
 from anima_exp.model.base_config import generation_stops
 from anima_exp.model.chunked_loss import head_of, logits_of
@@ -100,9 +100,7 @@ class Verification:
         self, model: "PreTrainedModel | PeftModel", precision: Precision
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield log-probabilities [n, vocabulary] and labels [n], n at most `_AT_ONCE`."""
-        base = (
-            cast(PeftModel, model).get_base_model() if hasattr(model, "get_base_model") else model
-        )
+        base = base_of(model)
         with inference_mode(model, precision), packed_attention(base):
             for one in self.batches:
                 batch = one.to(model.device)
@@ -168,7 +166,7 @@ def trained(config: MergeConfig, verification: Verification) -> tuple[Measured, 
     model, _ = saved_model.load_saved_model(config)
     check_context(model, max(max(batch.lengths) for batch in verification.batches))
     found = verification.remember(model, config.trainer.precision)
-    with cast(PeftModel, model).disable_adapter():
+    with cast("PeftModel", model).disable_adapter():
         return verification.measure(model, config.trainer.precision), found
 
 

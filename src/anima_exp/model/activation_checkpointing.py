@@ -10,7 +10,7 @@ from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint
 from anima_exp.config import ActivationCheckpointing, Precision
 from anima_exp.errors import ModelError
 from anima_exp.libraries.bitsandbytes_internals import PRODUCT_IN_4_BITS, is_4bit_layer
-from anima_exp.libraries.peft_internals import lora_layers
+from anima_exp.libraries.peft_internals import base_of, lora_layers
 from anima_exp.libraries.torch_internals import (
     ATTENTIONS,
     PRODUCTS,
@@ -20,7 +20,7 @@ from anima_exp.libraries.torch_internals import (
 from anima_exp.libraries.transformers_internals import can_checkpoint, set_activation_checkpointing
 from anima_exp.model.architecture_check import short_batch
 from anima_exp.model.base import autocast
-from anima_exp.model.forward import base_of, loss_of
+from anima_exp.model.forward import loss_of
 from anima_exp.model.lora_linear import be_one_operation
 from anima_exp.model.varlen_attention import packed_attention
 

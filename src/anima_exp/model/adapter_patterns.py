@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from anima_exp.config.lora_checks import full_expression
 from anima_exp.errors import ModelError
 
 _SECONDS = 10.0  # real patterns take milliseconds
@@ -72,7 +73,7 @@ def _patterns(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     for key in ("rank_pattern", "alpha_pattern"):
         given = settings.get(key)
         for value in given if isinstance(given, Mapping) else ():
-            found.append((str(value), rf"(.*\.)?({value})$"))
+            found.append((str(value), full_expression(value)))
     layers = settings.get("layers_pattern")
     for value in layers if isinstance(layers, list) else [layers] if layers else []:
         found.append((str(value), rf".*\.{value}\.(\d+)\..*"))

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from anima_exp.data.micro_batch import MicroBatch, pack_rows
 from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries.peft_internals import base_of
 from anima_exp.libraries.transformers_internals import cache_argument, cache_in
 from anima_exp.model.base_config import context_length
 from anima_exp.model.chunked_loss import head_of, logits_of
-from anima_exp.model.forward import base_of, hidden_states
+from anima_exp.model.forward import hidden_states
 from anima_exp.model.linear_layers import find_unused
 from anima_exp.model.varlen_attention import (
     BordersLost,

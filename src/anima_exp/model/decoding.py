@@ -9,6 +9,7 @@ import torch
 
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries.peft_internals import base_of
 from anima_exp.libraries.transformers_internals import (
     cache_argument,
     cache_in,
@@ -18,7 +19,6 @@ from anima_exp.libraries.transformers_internals import (
 )
 from anima_exp.model.architecture_check import masks_padding, reads_cache
 from anima_exp.model.base_config import context_length
-from anima_exp.model.forward import base_of
 from anima_exp.model.tokenizer import check_ids
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from anima_exp.config import Precision
 from anima_exp.data.micro_batch import MicroBatch, Row, pack_rows
 from anima_exp.errors import ModelError
 from anima_exp.events import say
-from anima_exp.libraries.peft_internals import lora_layers
-from anima_exp.model.forward import base_of, hidden_states
+from anima_exp.libraries.peft_internals import base_of, lora_layers
+from anima_exp.model.forward import hidden_states
 from anima_exp.model.generation import inference_mode
 from anima_exp.model.varlen_attention import packed_attention, supports_packing
 

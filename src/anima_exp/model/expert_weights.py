@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from anima_exp.libraries.bitsandbytes_internals import is_quantized
 from anima_exp.libraries.bitsandbytes_stacks import (
     Stack,
-    kind_of,
     of_parts,
     parts_of,
     quantized_stack,
     shape_of,
-    stored_bytes,
 )
+from anima_exp.libraries.bitsandbytes_storage import constants_bytes, number_type
+from anima_exp.libraries.peft_internals import name_in_base
 from anima_exp.libraries.transformers_experts import (
     expert_modules,
     is_transposed,
@@ -73,10 +73,10 @@ def quantized_experts(model: nn.Module) -> list[ExpertStack]:
     """Return the stacks that are stored in 4 bits, by the names that they have in the base."""
     return [
         ExpertStack(
-            f"{_plain(name)}.{stack}",
+            f"{name_in_base(name)}.{stack}",
             int(shape_of(parameter).numel()),
-            stored_bytes(parameter),
-            kind_of(parameter),
+            parameter.nbytes + constants_bytes(parameter),
+            number_type(parameter),
         )
         for name, stack, parameter in _quantized(model)
     ]
@@ -88,11 +88,6 @@ def _quantized(model: nn.Module) -> Iterator[tuple[str, str, Any]]:
             parameter = getattr(module, stack)
             if is_quantized(parameter):
                 yield name, stack, parameter
-
-
-def _plain(name: str) -> str:
-    """Return the name of a module before PEFT wrapped it."""
-    return name.removeprefix("base_model.model.").replace(".base_layer", "")
 
 
 def quantizing(*, absent: bool = False) -> AbstractContextManager[None]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from anima_exp.data.micro_batch import MicroBatch
+from anima_exp.libraries.peft_internals import base_of
 from anima_exp.model.chunked_loss import Head, chunked_cross_entropy, head_of
 from anima_exp.model.varlen_attention import borders
 
@@ -69,11 +70,6 @@ def hidden_states(model: "PreTrainedModel | PeftModel", batch: MicroBatch) -> Te
         input_ids=batch.ids, position_ids=batch.positions, use_cache=False, **apart
     ).last_hidden_state
     return states
-
-
-def base_of(model: Any) -> Any:
-    """Return the transformers model inside PEFT's wrapper, or `model` itself without one."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def decoder_of(base: "PreTrainedModel | PeftModel") -> Any:

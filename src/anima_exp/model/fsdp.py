@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from anima_exp.errors import ModelError
 from anima_exp.libraries.bitsandbytes_internals import hold_constants
+from anima_exp.libraries.peft_internals import base_of
 from anima_exp.libraries.torch_internals import integers_can_be_sharded
 from anima_exp.model.base import device
 from anima_exp.model.expert_weights import quantized_experts
-from anima_exp.model.forward import base_of, decoder_of
+from anima_exp.model.forward import decoder_of
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from anima_exp.config import Fault
 from anima_exp.errors import ModelError
 from anima_exp.events import say
+from anima_exp.libraries.peft_internals import base_of
 from anima_exp.libraries.transformers_rope import rope_settings, rope_types, rotary_parts
 from anima_exp.model.architecture_check import short_batch
 from anima_exp.model.base_config import context_length
 from anima_exp.model.chunked_loss import head_of, logits_of
-from anima_exp.model.forward import base_of, decoder_of, hidden_states
+from anima_exp.model.forward import decoder_of, hidden_states
 from anima_exp.model.positions import frequencies
 from anima_exp.model.varlen_attention import (
     disable_packing,

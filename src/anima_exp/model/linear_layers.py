@@ -14,9 +14,10 @@ from torch import nn
 from anima_exp.config import TargetModules
 from anima_exp.errors import ModelError
 from anima_exp.libraries.bitsandbytes_internals import elements, is_own_layer
+from anima_exp.libraries.peft_internals import base_of
 from anima_exp.libraries.transformers_experts import expert_modules
 from anima_exp.libraries.transformers_internals import is_conv1d
-from anima_exp.model.forward import base_of, decoder_of
+from anima_exp.model.forward import decoder_of
 from anima_exp.model.target_modules import Linear, is_named, select
 
 _BLOCK = re.compile(r"^(?P<block>(?:.*\.)?\d+\.)(?P<inside>.+)$")

@@ -18,6 +18,7 @@ from anima_exp.errors import ModelError
 from anima_exp.libraries.peft_experts import is_expert_wrapper
 from anima_exp.libraries.peft_internals import (
     base_layer,
+    base_of,
     dropout_of,
     is_dora,
     lora_layers,
@@ -28,7 +29,6 @@ from anima_exp.libraries.peft_internals import (
 from anima_exp.model import expert_layers
 from anima_exp.model.cast_weights import cast
 from anima_exp.model.dequantized_weights import add_input_gradient
-from anima_exp.model.forward import base_of
 from anima_exp.model.hashed_dropout import KEYS, DropoutKeys, Mask, kept_share, layer_key
 from anima_exp.model.lora_start import start_of
 

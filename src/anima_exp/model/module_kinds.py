@@ -13,13 +13,13 @@ from anima_exp.libraries.bitsandbytes_internals import elements
 from anima_exp.libraries.bitsandbytes_storage import constants_bytes, number_type
 from anima_exp.libraries.peft_internals import (
     adapted_place,
+    base_of,
     belongs_to_adapter,
     is_trained_copy,
     lora_layers,
     name_in_base,
 )
 from anima_exp.model.expert_weights import stack_names
-from anima_exp.model.forward import base_of
 from anima_exp.model.linear_layers import in_block, text_part
 from anima_exp.results.training_report import Kind, KindCounts
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TypeVar
 
 from anima_exp.config import LoraConfig, TargetModules
-from anima_exp.config.lora_checks import alphas, is_pattern, ranks
+from anima_exp.config.lora_checks import alphas, full_expression, is_pattern, ranks
 from anima_exp.errors import ModelError
 
 _KEY_OR_QUERY = re.compile(r"^(q|k|query|key|wq|wk)(_?proj|_?lin|_layer)?$", re.IGNORECASE)
@@ -93,7 +93,7 @@ def is_named(layer: str, name: str) -> bool:
 
 @lru_cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(rf"(.*\.)?({pattern})$")
+    return re.compile(full_expression(pattern))
 
 
 def by_layer(patterns: dict[str, N], names: Sequence[str]) -> dict[str, N]:

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from anima_exp.data.micro_batch import MicroBatch
 from anima_exp.errors import ModelError
+from anima_exp.libraries.peft_internals import base_of
 from anima_exp.libraries.torch_internals import variable_length_attention, varlen_options
 from anima_exp.libraries.transformers_internals import (
     attention_by,
@@ -57,7 +58,7 @@ def packing_obstacle(model: "PreTrainedModel | PeftModel") -> str | None:
 
     architecture_check.py finds it when the model is loaded.
     """
-    found: str | None = getattr(_base(model), _OBSTACLE, None)
+    found: str | None = getattr(base_of(model), _OBSTACLE, None)
     return found
 
 
@@ -74,13 +75,7 @@ def disable_packing(model: "PreTrainedModel | PeftModel", why: str) -> None:
     Args:
         why: the obstacle that `packing_obstacle` returns.
     """
-    setattr(_base(model), _OBSTACLE, why)
-
-
-def _base(model: object) -> Any:
-    # forward.base_of does the same; it imports this file.
-    inside = getattr(model, "get_base_model", None)
-    return model if inside is None else inside()
+    setattr(base_of(model), _OBSTACLE, why)
 
 
 @contextmanager
@@ -91,7 +86,7 @@ def packed_attention(model: Any) -> Iterator[None]:
         if not supports_packing(model):
             yield
             return
-        base = _base(model)
+        base = base_of(model)
         if not hasattr(base, _MIXERS):
             setattr(base, _MIXERS, (mixers(base), Rows()))
         modules, rows = getattr(base, _MIXERS)
@@ -127,14 +122,16 @@ def needs_our_attention(model: "PreTrainedModel | PeftModel") -> bool:
     FlashAttention gets the borders, and a model without attention is computed by its mixers.
     """
     config = model.config.get_text_config()
-    return not (attention_of(config).startswith(_OWN_BORDERS) or getattr(_base(model), _MIXERS)[0])
+    return not (
+        attention_of(config).startswith(_OWN_BORDERS) or getattr(base_of(model), _MIXERS)[0]
+    )
 
 
 def borders(model: "PreTrainedModel | PeftModel", batch: MicroBatch) -> dict[str, Any]:
     """Return the arguments of the model's forward pass that describe the packed rows."""
     if not supports_packing(model):  # so the micro-batch is one row
         return {}
-    getattr(_base(model), _MIXERS)[1].lengths = batch.lengths
+    getattr(base_of(model), _MIXERS)[1].lengths = batch.lengths
     if attention_of(model.config.get_text_config()) == _NAME:
         return {"micro_batch": batch}
     longest = max(batch.lengths)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from anima_exp.config import LoraConfig, TargetModules
 from anima_exp.config.lora_checks import is_pattern, ranks
 from anima_exp.errors import ModelError
-from anima_exp.model.target_modules import Linear, check_names, is_named, select
+from anima_exp.model.target_modules import Linear, check_names, rank_of, select
 from anima_exp.planner.shape import Block, Shape
 
 
@@ -65,9 +65,8 @@ def check_layers(shape: Shape, lora: LoraConfig) -> None:
 
 def adapted_in(shape: Shape, block: Block, lora: LoraConfig) -> list[Adapted]:
     """Return the layers of some equal blocks that get an adapter."""
-    patterns = ranks(lora)
     numbers: Iterable[int] = _numbers(block)
-    if not any(map(_depends_on_the_block, (*(lora.modules or ()), *patterns))):
+    if not any(map(_depends_on_the_block, (*(lora.modules or ()), *ranks(lora)))):
         numbers = [block.first]
     found: Counter[tuple[Linear, int]] = Counter()
     for number in numbers:
@@ -75,8 +74,7 @@ def adapted_in(shape: Shape, block: Block, lora: LoraConfig) -> list[Adapted]:
         chosen = select(layers, lora.target_modules, hidden=shape.hidden, names=lora.modules)
         inside = dict(zip((one.name for one in layers), block.linears, strict=True))
         for layer in chosen:
-            rank = next((r for p, r in patterns.items() if is_named(layer.name, p)), lora.rank)
-            found[inside[layer.name], rank] += 1
+            found[inside[layer.name], rank_of(layer.name, lora)] += 1
     times = block.count if numbers == [block.first] else 1
     return [Adapted(layer, rank, count * times) for (layer, rank), count in found.items()]
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from anima_exp.errors import ModelError
+from anima_exp.libraries.peft_internals import base_of
 from anima_exp.libraries.transformers_internals import (
     Kept,
     cache_argument,
@@ -27,7 +28,6 @@ from anima_exp.model.architecture_check import (
     some_ids,
 )
 from anima_exp.model.decoding import keep_last
-from anima_exp.model.forward import base_of
 from anima_exp.model.tokenizer import check_ids
 
 if TYPE_CHECKING:
